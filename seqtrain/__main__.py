@@ -1,0 +1,7 @@
+"""`python -m seqtrain` is the command `seqtrain`."""
+
+import sys
+
+from seqtrain.cli import main
+
+sys.exit(main())

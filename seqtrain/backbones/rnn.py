@@ -1,0 +1,17 @@
+"""The plain recurrent network (Elman 1990): h' = tanh(Wx + Uh + b)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from seqtrain.backbones.recurrent import LayerState, Recurrent
+
+
+class RNN(Recurrent):
+    kind = nn.RNN
+    parts = 1
+
+    @staticmethod
+    def step(layer: nn.RNNBase, x: Float[Tensor, "B I"], state: LayerState) -> LayerState:
+        weights = layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0
+        return (torch.rnn_tanh_cell(x, state[0], *weights),)

@@ -1,0 +1,229 @@
+"""Short reviews whose label lies in the order of the words, made from a grammar of negation, contrast and degree."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import defaultdict
+from itertools import accumulate, combinations, pairwise, product
+from typing import NamedTuple
+
+from . import Labelled
+
+GOOD = """good great excellent wonderful fantastic superb delightful lovely pleasant impressive brilliant amazing
+marvellous splendid charming enjoyable terrific outstanding perfect satisfying remarkable fabulous memorable beautiful
+refreshing nice magnificent exceptional admirable stunning phenomenal glorious appealing likeable agreeable
+inspiring""".split()
+BAD = """bad awful terrible horrible dreadful poor disappointing dull mediocre boring tedious sloppy careless unpleasant
+annoying shabby dismal appalling lousy weak frustrating ugly clumsy pathetic unbearable miserable inferior embarrassing
+atrocious disgusting forgettable abysmal worthless awkward irritating ghastly""".split()
+SIGN = dict.fromkeys(GOOD, 1) | dict.fromkeys(BAD, -1)
+
+
+class Clause(NamedTuple):
+    """Says {word} of a {noun}; `sign` is -1 where it says the contrary."""
+
+    text: str
+    sign: int
+
+
+class Frame(NamedTuple):
+    """Joins the clauses {0} and {1}; the one at `main` decides, and the other says the same (1) or the contrary (-1)."""
+
+    text: str
+    main: int
+    other: int
+
+
+PLAIN = [
+    Clause("the {noun} was {very}{word}", 1),
+    Clause("the {noun} turned out to be {very}{word}", 1),
+    Clause("I found the {noun} {very}{word}", 1),
+    Clause("the {noun} seemed {very}{word} to me", 1),
+    Clause("everyone I know called the {noun} {very}{word}", 1),
+    Clause("there is no doubt that the {noun} was {very}{word}", 1),
+    Clause("the {noun} was nothing short of {word}", 1),
+    Clause("I cannot say that the {noun} was not {very}{word}", 1),
+    Clause("nobody would claim that the {noun} was not {very}{word}", 1),
+]
+DENIED = [
+    Clause("the {noun} was not {very}{word}", -1),
+    Clause("the {noun} was never {word}", -1),
+    Clause("the {noun} was hardly {word}", -1),
+    Clause("I would not call the {noun} {very}{word}", -1),
+    Clause("I do not think that the {noun} was {very}{word}", -1),
+    Clause("the {noun} was anything but {word}", -1),
+    Clause("the {noun} was far from {word}", -1),
+    Clause("nobody I know called the {noun} {very}{word}", -1),
+    Clause("the {noun} did not strike me as {very}{word}", -1),
+    Clause("there was nothing {word} about the {noun}", -1),
+]
+RARE = [
+    Clause("the {noun} was {rarely} {word}", 1),
+    Clause("{rarely} the {noun} was {word}", 1),
+    Clause("the {noun} was {word} {rarely}", 1),
+]
+STEADY = [
+    Clause("the {noun} was {steadily} {word}", 1),
+    Clause("{steadily} the {noun} was {word}", 1),
+    Clause("the {noun} was {word} {steadily}", 1),
+]
+CONTRAST = [
+    Frame("{0}, but {1}.", 1, -1),
+    Frame("{0}, yet {1}.", 1, -1),
+    Frame("{0}. However, {1}.", 1, -1),
+    Frame("{0}. Still, {1}.", 1, -1),
+    Frame("It may be true that {0}, but {1}.", 1, -1),
+    Frame("Although {0}, {1}.", 1, -1),
+    Frame("Even though {0}, {1}.", 1, -1),
+    Frame("Despite the fact that {0}, {1}.", 1, -1),
+    Frame("{0}, although {1}.", 0, -1),
+    Frame("{0}, even though {1}.", 0, -1),
+    Frame("{0}, despite the fact that {1}.", 0, -1),
+    Frame("I had been told that {0}, but {1}.", 1, -1),
+]
+AGREEMENT = [
+    Frame("{0}, and {1}.", 1, 1),
+    Frame("{0}. Also, {1}.", 1, 1),
+    Frame("{0}, and on top of that {1}.", 1, 1),
+    Frame("{0}. What is more, {1}.", 1, 1),
+    Frame("First of all, {0}. Besides, {1}.", 1, 1),
+]
+# The clause that holds all the time decides against the one that holds now and then, whichever comes first.
+DEGREE = [
+    "{0}, and {1}.",
+    "{0}. Also, {1}.",
+    "On the one hand {0}, on the other hand {1}.",
+    "{0}; {1}.",
+    "{0}, while {1}.",
+]
+SHARES = {"train": 0.7, "valid": 0.1, "test": 0.2}  # of the templates, and of the pairs of opinion words
+BEFORE, AFTER = 0.3, 0.2  # share of the reviews with something said before, or after
+VERY = ["", "", "", "very ", "really ", "particularly ", "truly "]
+RARELY = ["occasionally", "now and then", "for a moment", "in one or two places"]
+STEADILY = ["consistently", "at all times", "from start to finish", "through and through"]
+
+# Something to review, what is said before and after (with denials that deny no opinion), and its parts.
+SUBJECTS = [
+    (
+        [
+            "We had dinner here on Friday.",
+            "We had not booked a table.",
+            "I had never eaten here before.",
+            "My first visit.",
+        ],
+        ["We paid by card.", "We did not stay for coffee.", "I went with two friends."],
+        "food service soup dessert menu wine music terrace bread waiter".split(),
+    ),
+    (
+        [
+            "We stayed for three nights.",
+            "I did not come by car.",
+            "We had never been to this town.",
+            "A weekend by the sea.",
+        ],
+        ["We left on Sunday.", "I have not compared prices.", "We were there in May."],
+        "room breakfast bed view pool staff lobby bathroom garden location".split(),
+    ),
+    (
+        ["I saw it last night.", "I have not read the book.", "I never watch trailers.", "A film in black and white."],
+        ["We sat in the back row.", "It is not a long film.", "I saw it with my sister."],
+        "plot acting music ending dialogue camerawork cast opening script pacing".split(),
+    ),
+    (
+        ["I bought it a month ago.", "I had not owned one before.", "I never use it for games.", "My second phone."],
+        ["I chose the blue one.", "I have not tried the headset.", "It came in two days."],
+        "screen battery camera sound keyboard design charger software speaker case".split(),
+    ),
+]
+
+
+class Template(NamedTuple):
+    frame: Frame
+    first: Clause
+    second: Clause
+
+    @property
+    def weight(self) -> float:
+        """How often it is used, next to others of its kind: people affirm twice as often as they deny."""
+        return 0.5 ** ((self.first.sign < 0) + (self.second.sign < 0))
+
+    def signs(self, sign: int) -> tuple[int, int]:
+        """The signs of the two opinion words of a review whose main clause means `sign`."""
+        meant = [sign if i == self.frame.main else sign * self.frame.other for i in (0, 1)]
+        return meant[0] * self.first.sign, meant[1] * self.second.sign
+
+
+def templates() -> list[tuple[float, list[Template]]]:
+    """Every frame with every two clauses it takes, by kind, and the share of the kind in the reviews."""
+    said = PLAIN + DENIED
+    degree = [Template(Frame(text, 1, -1), rare, steady) for text, rare, steady in product(DEGREE, RARE, STEADY)]
+    degree += [Template(Frame(text, 0, -1), steady, rare) for text, rare, steady in product(DEGREE, RARE, STEADY)]
+    contrast, agreement = ([Template(*t) for t in product(frames, said, said)] for frames in (CONTRAST, AGREEMENT))
+    return [(0.4, contrast), (0.35, agreement), (0.25, degree)]
+
+
+def cut(items: list, shares: dict[str, float], rng: random.Random) -> dict[str, list]:
+    """The items in random order, divided among the splits."""
+    items = rng.sample(items, len(items))
+    ends = [round(len(items) * end) for end in accumulate(shares.values(), initial=0.0)]
+    return {split: items[a:b] for split, (a, b) in zip(shares, pairwise(ends), strict=True)}
+
+
+def write(template: Template, words: tuple[str, str], rng: random.Random) -> str:
+    """One review: the template with its two opinion words, everything else drawn."""
+    frame, *clauses = template
+    before, after, nouns = rng.choice(SUBJECTS)
+    said = [
+        clause.text.format(
+            noun=noun, word=word, very=rng.choice(VERY), rarely=rng.choice(RARELY), steadily=rng.choice(STEADILY)
+        )
+        for clause, noun, word in zip(clauses, rng.sample(nouns, 2), words, strict=True)
+    ]
+    text = frame.text.format(*said)
+    if rng.random() < BEFORE:
+        text = f"{rng.choice(before)} {text}"
+    if rng.random() < AFTER:
+        text = f"{text} {rng.choice(after)}"
+    return re.sub(r"(^|[.] )([a-z])", lambda match: match[1] + match[2].upper(), text)
+
+
+class Reviews:
+    """`Labelled` reviews of two opinions each, "negative" or "positive", the same number of both.
+
+    What decides: of two clauses in contrast the main one ("A, but B", "although A, B": B; "A, although B": A); of two
+    that differ in degree the one that always holds; and a denial ("not", "hardly", "anything but") turns its clause, and
+    only it. Words alone say next to nothing. A template is a frame and its two clauses; no template and no two opinion
+    words together, in whichever order, are in more than one split, while every clause, frame and word is in all.
+    """
+
+    kind = "labelled"
+
+    def __init__(self, size: int, valid_size: int, test_size: int, seed: int):
+        rng = random.Random(seed)
+        kinds = [(share, cut(found, SHARES, rng)) for share, found in templates()]
+        pairs = cut(list(combinations(SIGN, 2)), SHARES, rng)
+        self.splits = {}
+        for split, count in (("train", size), ("valid", valid_size), ("test", test_size)):
+            usable = [
+                (share * t.weight / sum(u.weight for u in found[split]), t)
+                for share, found in kinds
+                for t in found[split]
+            ]
+            by_sign = defaultdict(list)
+            for a, b in pairs[split]:
+                by_sign[SIGN[a], SIGN[b]].append((a, b))
+                by_sign[SIGN[b], SIGN[a]].append((b, a))
+            weights, choice = zip(*usable, strict=True)
+            records = []
+            for i, template in enumerate(rng.choices(choice, weights, k=count)):
+                sign, label = ((-1, "negative"), (1, "positive"))[i % 2]
+                words = rng.choice(by_sign[template.signs(sign)])
+                records.append(Labelled(write(template, words, rng), label))
+            rng.shuffle(records)
+            self.splits[split] = records
+
+    def read(self, split: str) -> list[Labelled]:
+        if split not in self.splits:
+            raise ValueError(f"a split is one of {', '.join(self.splits)}, not {split}")
+        return self.splits[split]

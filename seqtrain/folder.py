@@ -1,0 +1,165 @@
+"""Run folders: their names, who owns them, and the configuration that they keep."""
+
+import datetime
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import setup_globals
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from seqtrain.compose import Configs, Mistakes, compose, in_short, parse_value, read_words, sweep_values, word_problems
+from seqtrain.config import UserError, check_together, near_path
+from seqtrain.schema import Schema, check, conform, did_you_mean, read_entries, read_schema, write_config
+
+SWAPS = {"train": ("device",), "evaluate": ("device", "data"), "predict": ("device",)}  # axes a run may change later
+
+
+def stamp(name: str | None) -> str:
+    """The folder name of a run: date, time, the user's word, and a short random id."""
+    now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    return "-".join([now, *([str(name)] if name else []), secrets.token_hex(3)])
+
+
+def job_folder(number: int, overrides: str) -> str:
+    """The folder name of one job of a sweep: number and overrides, short and safe in any file system."""
+    keys = re.sub(r"(^|;)[^;=]*?([\w-]+)=", r"\1\2-", overrides)
+    return f"{number}-{re.sub(r'[^A-Za-z0-9.;-]+', '_', keys).replace(';', '-')}"[:80].rstrip("-._")
+
+
+def register_resolvers() -> None:
+    """What config.yaml names folders with; cached, so that a run keeps its name."""
+    setup_globals()  # Hydra's own: hydra, now
+    OmegaConf.register_new_resolver("run_stamp", stamp, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+
+
+def reserve(config: DictConfig, typed: list[str], kind: str) -> str:
+    """Creates the folder of a "run" or a "sweep", never a taken one, and returns the override that tells Hydra."""
+    key = f"hydra.{kind}.dir"
+    chosen = any(line.lstrip("+").startswith(f"{key}=") for line in typed)
+    folder = Path(config.hydra[kind].dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=chosen)
+    except OSError as error:
+        raise UserError(f"{key}={folder}: the folder cannot be created ({error.strerror})") from error
+    if any((folder / name).exists() for name in ("config.yaml", "multirun.yaml", "checkpoints")):
+        cure = f"go on with resume={folder} or choose another" if kind == "run" else "choose another"
+        raise UserError(f"{key}={folder}: the folder is taken; {cure}")
+    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    return f"{key}='{quoted}'"
+
+
+def discard(folder: Path) -> None:
+    """Removes the folder of a run that was refused before it did anything."""
+    if {path.name for path in folder.iterdir()} <= {"config.yaml", "train.log"}:
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+
+
+# -------------------------------------------------------------------------------- a run's own config
+
+
+def wanted(overrides: list[str]) -> tuple[str, str] | None:
+    """The mode and the run folder, if the command line names one; contradictions are left to the checker."""
+    typed = {}
+    for line in overrides:
+        key, equals, value = line.lstrip("+").partition("=")
+        if equals and key in ("mode", "checkpoint", "resume"):
+            typed[key] = value if key == "mode" else unquote(line)
+    mode, checkpoint, resume = typed.get("mode", "train"), typed.get("checkpoint"), typed.get("resume")
+    if resume and not checkpoint and mode == "train":
+        return mode, resume
+    if checkpoint and not resume and mode in ("evaluate", "predict"):
+        return mode, checkpoint
+    return None
+
+
+def unquote(line: str) -> str | None:
+    """The value of an override that is one word."""
+    try:
+        value = parse_value(line.partition("=")[2])
+    except HydraException:
+        return None
+    return str(value) if isinstance(value, str | int | float) else None
+
+
+def find(path: str, key: str) -> Path:
+    """The run folder that `checkpoint=` or `resume=` names: the folder itself, or one of its checkpoints."""
+    folder = Path(path).expanduser()
+    if not folder.exists():
+        raise UserError(f"{key}={path}: there is no such folder{did_you_mean(near_path(folder))}")
+    if key == "checkpoint" and folder.parent.name == "checkpoints":
+        folder = folder.parent.parent
+    missing = [name for name in ("config.yaml", "checkpoints") if not (folder / name).exists()]
+    if missing:
+        inner = sorted(p.parent for p in folder.glob("*/config.yaml")) if folder.is_dir() else []
+        hint = f"; there is one in {inner[-1]}" if inner else ""
+        raise UserError(f"{key}={path}: this is no run folder, it has no {' and no '.join(missing)}{hint}")
+    return folder
+
+
+def run_config(folder: Path, configs: Configs, overrides: list[str], mode: str) -> tuple[dict[str, Any], Schema]:
+    """The configuration that a run folder keeps, with what was typed on top, checked."""
+    try:
+        schema = read_schema(folder / "config.yaml")
+        config = OmegaConf.load(folder / "config.yaml")
+    except Exception as error:  # whatever a damaged file makes a YAML reader raise
+        raise UserError(f"{folder / 'config.yaml'}: the file cannot be read ({in_short(error)})") from error
+    if not isinstance(config, DictConfig):
+        raise UserError(f"{folder / 'config.yaml'}: the file must hold keys and values")
+    add_new_keys(config, schema, configs)
+    words = read_words(overrides, configs, multirun=False)
+    if words.problems:
+        raise Mistakes(words.problems)
+    for group in words.groups:
+        swap(group.key_or_group, str(group.input_line), config, schema, configs, mode)
+    problems = []
+    for word in words.values:
+        if word.key_or_group.startswith("hydra"):
+            problems.append(f"{word.input_line}: a run folder that exists already keeps its place; leave this out")
+        elif wrong := word_problems(word, schema, configs):
+            problems += wrong
+        else:
+            OmegaConf.update(config, word.key_or_group, sweep_values(word)[0], merge=True, force_add=True)
+    plain: Any = OmegaConf.to_container(config, resolve=False)
+    if not problems:
+        problems = [f"{problem} (in {folder / 'config.yaml'})" for problem in check(plain, schema).values()]
+    problems = problems or check_together(plain)
+    if problems:
+        raise Mistakes(problems)
+    return conform(plain, schema), schema
+
+
+def add_new_keys(config: DictConfig, schema: Schema, configs: Configs) -> None:
+    """Gives a run that is older than a key of the root file that key with its default."""
+    root = configs.file(configs.name)
+    for entry in read_entries(root) if root else []:
+        if entry.key is None:
+            schema.sections.setdefault(entry.name, entry.comment)
+        elif entry.name not in schema.keys:
+            schema.add(entry.name, entry.key)
+            OmegaConf.update(config, entry.name, entry.value, force_add=True)
+
+
+def swap(group: str, line: str, config: DictConfig, schema: Schema, configs: Configs, mode: str) -> None:
+    """Replaces one section of a run's configuration by another option of its group."""
+    if group not in SWAPS[mode]:
+        raise UserError(
+            f"{line}: a run keeps its {group}; with this folder only {' and '.join(SWAPS[mode])} may change"
+        )
+    composed = compose(configs, [line])
+    config[group] = composed.config[group]
+    schema.keys = {n: k for n, k in schema.keys.items() if not n.startswith(f"{group}.")}
+    schema.keys |= {n: k for n, k in composed.schema.keys.items() if n.startswith(f"{group}.")}
+
+
+def rewrite(folder: Path, config: dict[str, Any], schema: Schema) -> None:
+    """Keeps what a resumed run changed."""
+    new = folder / f"config.yaml.{secrets.token_hex(3)}"
+    write_config(new, {**config, "resume": None, "checkpoint": None}, schema)
+    os.replace(new, folder / "config.yaml")

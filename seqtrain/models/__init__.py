@@ -1,0 +1,1 @@
+"""The shapes of the map, sequence to vector, vector to sequence, …: one file a model."""

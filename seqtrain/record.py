@@ -1,0 +1,76 @@
+"""What a run shows while it goes on: a progress bar, lines in the log, and TensorBoard events in the run's folder."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+log = logging.getLogger(__name__)
+
+
+def bar(total: int, unit: str, what: str, start: int = 0) -> tqdm:
+    """A bar for what takes longer than a second; none where nobody watches a terminal."""
+    quiet = not sys.stderr.isatty()
+    return tqdm(total=total, initial=start, unit=unit, desc=what, disable=quiet, delay=1, leave=False, smoothing=0.05)
+
+
+def line(metrics: Mapping[str, float]) -> str:
+    """Metrics for a line of text: three decimals, or four digits where the number is small."""
+    return "  ".join(
+        f"{name} {value:.3f}" if abs(value) >= 0.1 else f"{name} {value:.3g}" for name, value in metrics.items()
+    )
+
+
+class Recorder:
+    """Writes TensorBoard events. What a resumed run repeats replaces what the interrupted one had written."""
+
+    def __init__(self, folder: Path, step: int):
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        self.folder = folder
+        self.writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None, flush_secs=10)
+
+    def scalars(self, step: int, values: Mapping[str, float], group: str) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar(f"{group}/{name}", value, step)
+
+    def show(self, step: int, shown: Mapping[str, Any], keep: bool = False) -> None:
+        """Texts and figures by title. `keep` also writes the figures into the folder, as figures/TITLE.png."""
+        for title, content in shown.items():
+            if isinstance(content, str):
+                self.writer.add_text(title, content, step)
+                continue
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # drawn as a box
+                self.writer.add_figure(title, content, step, close=False)
+                if keep:
+                    file = self.folder / "figures" / f"{title.replace(' ', '-')}.png"
+                    file.parent.mkdir(exist_ok=True)
+                    content.savefig(file, dpi=120)
+
+    def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """The settings beside the final metrics, for TensorBoard's HParams page, in this very folder."""
+        from torch.utils.tensorboard.summary import hparams
+
+        values = {k: v if isinstance(v, (bool, int, float, str)) else str(v) for k, v in flat(config).items()}
+        for summary in hparams(values, dict(metrics)):
+            self.writer._get_file_writer().add_summary(summary)
+        for name, value in metrics.items():
+            self.writer.add_scalar(name, value)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found

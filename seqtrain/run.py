@@ -1,0 +1,314 @@
+"""Puts a configuration together and runs it: trains, evaluates, predicts. The only place where the axes meet."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import resource
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from seqtrain.average import Average
+from seqtrain.batch import Batching, Loader, Spec
+from seqtrain.checkpoint import Checkpoints, put_weights, write
+from seqtrain.compose import ROOT
+from seqtrain.config import UserError, build, locate
+from seqtrain.decode import Decoder
+from seqtrain.record import Recorder, line
+from seqtrain.tasks.base import Task
+from seqtrain.train import Job, Trainer, evaluate as score_split, make_optimizer
+
+log = logging.getLogger(__name__)
+Config = dict[str, Any]
+
+
+def train(cfg: Config, folder: Path, resume: bool = False, sweep: bool = False) -> float:
+    """Trains into a run folder, then scores the best weights and writes `metrics.json`: on the validation split and,
+    except in sweeps, on the test split. Returns the monitored validation metric."""
+    device = open_device(cfg)
+    task, source = open_task(cfg)
+    records = {split: source.read(split) for split in ("train", "valid", "test")}
+    torch.manual_seed(cfg["seed"])
+    trainer: Trainer = build(cfg["trainer"], cfg["trust"])
+    checkpoints = Checkpoints(folder, trainer.keep)
+    checkpoint = checkpoints.load("last") if resume else None
+    if checkpoint is None:
+        task.fit(records["train"])
+    else:
+        task.load_state(checkpoint.task)
+    model = open_model(cfg, task.spec, device)
+    if trainer.deterministic:
+        torch.use_deterministic_algorithms(True)
+    size = sum(p.numel() for p in model.parameters())
+    counts = ", ".join(f"{len(found):,} {split}" for split, found in records.items())
+    log.info("%s\n%s records; %s parameters on %s", folder, counts, f"{size:,}", device)
+
+    train_loader, valid_loader = loaders(task, records, trainer, cfg["seed"])
+    baselines = task.baselines(records["train"], records["valid"])
+    job = Job(
+        task=task,
+        model=model,
+        optimizer=make_optimizer(partial(build, cfg["optimizer"], cfg["trust"]), model),
+        schedule=build(cfg["schedule"], cfg["trust"]),
+        average=Average(model, trainer.ema, trainer.average),
+        train=train_loader,
+        valid=valid_loader,
+        decoder=Decoder(**cfg["decode"], seed=cfg["seed"]),
+        device=device,
+        recorder=Recorder(folder, checkpoint.training["progress"]["step"] if checkpoint else 0),
+        checkpoints=checkpoints,
+        baseline=told(*best_baseline(baselines, task)),
+    )
+    if checkpoint is None:
+        job.recorder.show(0, {"config": f"```yaml\n{(folder / 'config.yaml').read_text()}\n```"})
+    else:
+        job.restore(checkpoint)
+        log.info("going on at step %d", job.progress.step)
+    trainer.fit(job, folder)
+    return finish(job, records, baselines, folder, cfg, sweep)
+
+
+def finish(job: Job, records: Records, baselines: Baselines, folder: Path, cfg: Config, sweep: bool) -> float:
+    """Scores the best weights, tells and records the result, and returns the monitored validation metric."""
+    task, progress = job.task, job.progress
+    put_weights(job.model, job.checkpoints.load("best").weights)
+    found: dict[str, Any] = {}
+    if not sweep:
+        log.info("the best weights:")
+    for split in ("valid",) if sweep else ("valid", "test"):
+        if split == "test":
+            baselines = task.baselines(records["train"], records["test"])
+            loader = task.loader(records["test"], EVALUATION, None)
+        else:
+            loader = job.valid
+        totals = score_split(job.model, task, loader, job.decoder, job.device)
+        found[split] = task.score(totals)
+        if split == "test":
+            found[split] |= task.judge(job.model, records["train"], records["test"], job.decoder)
+            shown = task.show(job.model, loader.examples, totals, job.decoder)
+            job.recorder.show(progress.step, {f"test {title}": content for title, content in shown.items()}, keep=True)
+        if not sweep:
+            log.info("  %s  %s", split, line(found[split]))
+            for name, scores in baselines.items():
+                log.info("  %s", told(name, scores))
+    name, scores = best_baseline(baselines, task)
+    monitored = found["valid"][task.monitor]
+    found |= {
+        "monitor": {"name": task.monitor, "direction": task.direction, "value": monitored},
+        "baseline": {"name": name, **scores},
+        "baselines": baselines,
+        "speed": {
+            "items_per_s": progress.items / max(progress.seconds, 1e-9),
+            "seconds": progress.seconds,
+            "padding_share": progress.padding / max(progress.positions, 1),
+            "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            / (1 if sys.platform == "darwin" else 1024),
+            "steps": progress.step,
+        },
+        "versions": versions(),
+        "data": fingerprint(records),
+        "curve": progress.curve,
+    }
+    write(folder / "metrics.json", json.dumps(found, indent=1).encode())
+    settings = {key: value for key, value in cfg.items() if isinstance(value, dict)} | {"seed": cfg["seed"]}
+    scored = "valid" if sweep else "test"
+    job.recorder.hparams(settings, {f"final/{scored}_{name}": value for name, value in found[scored].items()})
+    job.recorder.close()
+    if not sweep:
+        log.info("%s  (TensorBoard: tensorboard --logdir %s)", folder, folder)
+    return monitored
+
+
+class Loaded:
+    """A trained model, as its run folder keeps it. Made by `seqtrain.load`."""
+
+    def __init__(self, cfg: Config, folder: Path):
+        self.cfg = cfg
+        self.device = open_device(cfg)
+        checkpoint = Checkpoints(folder).load("best" if (folder / "checkpoints" / "best").exists() else "last")
+        self.task, self.source = open_task(cfg)
+        self.task.load_state(checkpoint.task)
+        self.model = open_model(cfg, self.task.spec, self.device)
+        put_weights(self.model, checkpoint.weights)
+        self.model.eval()
+        self.decoder = Decoder(**cfg["decode"], seed=cfg["seed"])
+
+    def predict(self, inputs: Sequence[str], details: bool = False) -> list[Any]:
+        """The answer to each input, in order: a text, a label, a forecast. With `details`, dictionaries of the input, the
+        output and what else is known: scores, log-probabilities, the alignment where the model has one."""
+        answers = self.task.predict(self.model, list(inputs), self.decoder) if inputs else []
+        if details:
+            return [answer | self.task.details(self.model, answer) for answer in answers]
+        return [answer["output"] for answer in answers]
+
+    def evaluate(self, split: str = "test") -> dict[str, float]:
+        """The metrics of a split of the run's data."""
+        loader = self.task.loader(self.source.read(split), EVALUATION, None)
+        return self.task.score(score_split(self.model, self.task, loader, self.decoder, self.device))
+
+
+def load(folder: str | Path) -> Loaded:
+    """Brings back the best weights of a run folder, ready to predict. The training data need not exist any more."""
+    from seqtrain.folder import read_config
+
+    return Loaded(read_config(Path(folder)), Path(folder))
+
+
+def evaluate(cfg: Config, checkpoint: Path) -> None:
+    """Scores the validation and the test split with the weights of a run folder, beside the baselines."""
+    loaded = Loaded(cfg, checkpoint)
+    train_records = loaded.source.read("train")
+    found: dict[str, Any] = {}
+    for split in ("valid", "test"):
+        found[split] = loaded.evaluate(split)
+        print(f"{split:6} {line(found[split])}")
+        for name, scores in loaded.task.baselines(train_records, loaded.source.read(split)).items():
+            print(f"{'':6} {told(name, scores)}")
+    if cfg["output"] not in (None, "-"):
+        write(Path(cfg["output"]), json.dumps(found, indent=1).encode())
+
+
+def predict(cfg: Config, checkpoint: Path) -> None:
+    """Answers each line of the input with one line of the output, as the input comes in."""
+    loaded = Loaded(cfg, checkpoint)
+    as_json = cfg["format"] == "jsonl"
+    out = sys.stdout if cfg["output"] in (None, "-") else Path(cfg["output"]).open("w", encoding="utf-8")
+    try:
+        for lines in blocks(cfg["input"]):
+            for answer in loaded.predict(lines, details=as_json):
+                print(json.dumps(answer, ensure_ascii=False) if as_json else one_line(answer), file=out)
+            out.flush()
+    finally:
+        if out is not sys.stdout:
+            out.close()
+
+
+def blocks(name: str) -> Iterator[list[str]]:
+    """Lines of a file, or of standard input where the name is -, in blocks of what is there to be read."""
+    rest = b""
+    descriptor = sys.stdin.fileno() if name == "-" else os.open(name, os.O_RDONLY)
+    try:
+        while block := os.read(descriptor, 1 << 16):
+            *lines, rest = (rest + block).split(b"\n")
+            if lines:
+                yield [decoded(text, name) for text in lines]
+        if rest:
+            yield [decoded(rest, name)]
+    finally:
+        if name != "-":
+            os.close(descriptor)
+
+
+def decoded(text: bytes, name: str) -> str:
+    try:
+        return text.decode().removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise UserError(f"input={name}: not UTF-8 ({error.reason} in {text[:40]!r})") from None
+
+
+def one_line(answer: Any) -> str:
+    """An answer as a line: texts with their line ends written as \\n, lists of numbers as JSON."""
+    return answer.replace("\\", "\\\\").replace("\n", "\\n") if isinstance(answer, str) else json.dumps(answer)
+
+
+# ---------------------------------------------------------------------------------------------------- the axes
+
+Records = dict[str, Sequence[Any]]
+Baselines = dict[str, dict[str, float]]
+EVALUATION = Batching(examples=128, positions=None)
+
+
+def open_device(cfg: Config) -> torch.device:
+    name, threads = cfg["device"]["name"], cfg["device"]["threads"]
+    if threads is not None:
+        torch.set_num_threads(threads)
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
+    if not there[name]:
+        raise UserError(f"device={name}: torch finds no such device here; device=cpu or device=auto will do")
+    return torch.device(name)
+
+
+def open_task(cfg: Config) -> tuple[Task, Any]:
+    """The task and the data, if they and the model fit together."""
+    task, source = build(cfg["task"], cfg["trust"]), build(cfg["data"], cfg["trust"])
+    if source.kind not in task.kinds:
+        raise UserError(
+            f"data of the kind {source.kind!r} does not fit this task, which takes {' or '.join(map(repr, task.kinds))}; "
+            f"data that fits: {', '.join(fitting('data', lambda found: found.kind in task.kinds))}"
+        )
+    outline = task.outline(source.kind)
+    model = locate(cfg["model"]["_target_"], cfg["trust"])
+    if reason := model.refuse(outline):
+        fits = fitting("model", lambda found: found.refuse(outline) is None)
+        raise UserError(f"{model.__name__} does not fit this task: {reason}; models that fit: {', '.join(fits)}")
+    return task, source
+
+
+def fitting(axis: str, fits: Callable[[Any], bool]) -> list[str]:
+    """The options of an axis whose class passes a test."""
+    files = sorted((ROOT / axis).glob("*.yaml"))
+    targets = {file.stem: yaml.safe_load(file.read_text(encoding="utf-8"))["_target_"] for file in files}
+    return [name for name, target in targets.items() if fits(locate(target, trust=False))]
+
+
+def open_model(cfg: Config, spec: Spec, device: torch.device) -> torch.nn.Module:
+    backbone = partial(build, cfg["backbone"], cfg["trust"])
+    return build(cfg["model"], cfg["trust"], spec=spec, backbone=backbone).to(device)
+
+
+def loaders(task: Task, records: Records, trainer: Trainer, seed: int) -> tuple[Loader, Loader]:
+    """Training and validation batches; with `overfit_batches`, the same few for both."""
+    train = task.loader(records["train"], Batching(trainer.batch_size, trainer.batch_tokens), seed)
+    if trainer.overfit_batches is not None:
+        few = train.only(trainer.overfit_batches)
+        return few, few
+    return train, task.loader(records["valid"], EVALUATION, None)
+
+
+def best_baseline(baselines: Baselines, task: Task) -> tuple[str, dict[str, float]]:
+    """The best simple method by the task's monitor, or, where none has that metric, the last one."""
+    sign = 1 if task.direction == "max" else -1
+    able = {name: scores for name, scores in baselines.items() if task.monitor in scores} or baselines
+    name = max(able, key=lambda name: sign * able[name].get(task.monitor, 0))
+    return name, able[name]
+
+
+def told(name: str, scores: dict[str, float]) -> str:
+    return f"(baseline, {name}: {line(scores)})"
+
+
+def versions() -> dict[str, str]:
+    names = ("seqtrain", "torch", "numpy", "babel", "statsmodels", "sacrebleu")
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
+
+
+def fingerprint(records: Records) -> str:
+    """SHA-256 of all records: whether two runs saw the same data."""
+    found = hashlib.sha256()
+
+    def feed(item: Any) -> None:
+        if isinstance(item, np.ndarray):
+            found.update(item.tobytes())
+        elif isinstance(item, str):
+            found.update(item.encode() + b"\0")
+        elif isinstance(item, Iterable):
+            for part in item:
+                feed(part)
+        else:
+            found.update(repr(item).encode())
+
+    feed(records.values())
+    return found.hexdigest()

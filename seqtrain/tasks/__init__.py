@@ -1,0 +1,1 @@
+"""What is learned: one file a task, with its examples, loss, metrics, baselines and predictions."""

@@ -1,0 +1,124 @@
+"""The contract of a task, and the loss that the tasks with ids share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from seqtrain.batch import Batch, Batching, Examples, Loader, Spec, in_order, shuffled
+from seqtrain.metrics import Totals
+
+LOWER_IS_BETTER = frozenset({"loss", "perplexity", "bits_per_char", "mae", "rmse", "mse", "mase", "smape"})
+
+
+class Task(ABC):
+    """kinds: the kinds of data it takes. monitor: the validation metric that decides which weights are best.
+
+    A task is made of its options, fitted on the training records (`fit`) or brought back from a checkpoint
+    (`load_state`), and from then on has a `spec`.
+    """
+
+    kinds: ClassVar[tuple[str, ...]]
+    monitor: str
+    spec: Spec
+
+    @staticmethod
+    @abstractmethod
+    def outline(kind: str) -> Spec:
+        """The form of the spec for a kind of data, its sizes unknown: enough to tell which models fit."""
+
+    @abstractmethod
+    def fit(self, records: Sequence[Any]) -> None:
+        """Learns from the training records what the data needs: tokenizers, labels, scales."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """What `fit` learned, as JSON."""
+
+    @abstractmethod
+    def load_state(self, state: dict[str, Any]) -> None: ...
+
+    @abstractmethod
+    def examples(self, records: Sequence[Any]) -> Examples:
+        """Records prepared for batching."""
+
+    def loader(self, records: Sequence[Any], batching: Batching, seed: int | None) -> Loader:
+        """Batches for training, shuffled by `seed`, or for evaluation, in order, where it is None."""
+        examples = self.examples(records)
+        lengths = examples.lengths
+        return Loader(examples, in_order(lengths, batching) if seed is None else shuffled(lengths, batching, seed))
+
+    @abstractmethod
+    def loss(self, scores: Float[Tensor, "N O"], batch: Batch) -> tuple[Tensor, Tensor]:
+        """The training loss, summed over the target items of the batch, and their count."""
+
+    @abstractmethod
+    def measure(self, model: Any, batch: Batch, scores: Float[Tensor, "N O"], examples: Any, decoder: Any) -> Totals:
+        """Sums over one batch from which `score` makes the metrics."""
+
+    @abstractmethod
+    def score(self, totals: Totals) -> dict[str, float]:
+        """The metrics of the summed measures; `monitor` and `loss` are among them."""
+
+    @abstractmethod
+    def baselines(self, train: Sequence[Any], records: Sequence[Any]) -> dict[str, dict[str, float]]:
+        """What simple methods that learn from `train` reach on the records, by name."""
+
+    @abstractmethod
+    def predict(self, model: Any, lines: list[str], decoder: Any) -> list[dict[str, Any]]:
+        """Answers raw lines of text. Each answer has the key "output", what a reader wants, and details beside it."""
+
+    @abstractmethod
+    def show(self, model: Any, examples: Any, totals: Totals, decoder: Any) -> dict[str, Any]:
+        """What is worth looking at, by title: texts (Markdown) and matplotlib figures."""
+
+    def judge(self, model: Any, train: Sequence[Any], records: Sequence[Any], decoder: Any) -> dict[str, float]:
+        """Metrics of free samples, taken once, when a run ends."""
+        return {}
+
+    def details(self, model: Any, answer: dict[str, Any]) -> dict[str, Any]:
+        """What else can be said of an answer of `predict`, at a cost."""
+        return {}
+
+    @property
+    def direction(self) -> str:
+        return "min" if self.monitor in LOWER_IS_BETTER else "max"
+
+
+def cross_entropy(
+    scores: Float[Tensor, "N O"], target: Int[Tensor, " N"], smoothing: float = 0.0
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Summed cross-entropy in nats, and the number of targets. smoothing moves that share of the probability to all
+    classes alike (Szegedy et al. 2016, arXiv:1512.00567)."""
+    loss = F.cross_entropy(scores.float(), target, reduction="sum", label_smoothing=smoothing)
+    return loss, torch.tensor(float(len(target)), device=scores.device)
+
+
+def by_length(ids: Sequence[Sequence[int]], size: int = 64) -> Iterator[np.ndarray]:
+    """Rows in batches whose sequences are about equally long."""
+    order = np.argsort([len(row) for row in ids], kind="stable")
+    return (order[i : i + size] for i in range(0, len(order), size))
+
+
+def same_length(ids: Sequence[Sequence[int]], size: int = 64) -> Iterator[np.ndarray]:
+    """Rows in batches whose sequences are exactly equally long: prompts, which a state cannot pad."""
+    lengths = np.array([len(row) for row in ids])
+    for length in np.unique(lengths):
+        rows = np.flatnonzero(lengths == length)
+        yield from (rows[i : i + size] for i in range(0, len(rows), size))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A Markdown table."""
+
+    def line(cells: Iterable[Any]) -> str:
+        return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+    return "\n".join([line(header), line("---" for _ in header), *map(line, rows)])

@@ -1,0 +1,148 @@
+"""Sentiment, or any other classification of texts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from seqtrain import metrics, plots
+from seqtrain.baselines import linear_classifier
+from seqtrain.batch import Batch, Fixed, Ragged, Source, Spec, Tokens, real_positions
+from seqtrain.config import UserError
+from seqtrain.data import Labelled
+from seqtrain.metrics import Totals
+from seqtrain.schema import did_you_mean, near
+from seqtrain.tasks.base import Task, by_length, cross_entropy, table
+from seqtrain.text import END, PAD, Tokenizer
+
+
+class Sentiment(Task):
+    """Learns p(label | text). The loss is the cross-entropy of the label.
+
+    unit, lowercase, min_count: see `Tokenizer`. max_length: items of a text that are kept. label_smoothing: see
+    `cross_entropy`. monitor: a metric of `score`.
+    """
+
+    kinds = ("labelled",)
+
+    def __init__(
+        self, unit: str, lowercase: bool, min_count: int, max_length: int, label_smoothing: float, monitor: str
+    ):
+        self.unit = unit
+        self.lowercase = lowercase
+        self.min_count = min_count
+        self.max_length = max_length
+        self.label_smoothing = label_smoothing
+        self.monitor = monitor
+
+    @staticmethod
+    def outline(kind: str) -> Spec:
+        return Spec(Tokens(0), Source.MANY, None, 0, Fixed(1))
+
+    def fit(self, records: Sequence[Labelled]) -> None:
+        self.tokenizer = Tokenizer.fit((r.text for r in records), self.unit, self.lowercase, self.min_count)
+        self.labels = sorted({record.label for record in records})
+        if len(self.labels) < 2:
+            raise UserError(f"data: all training examples have the label {self.labels[0]!r}; two or more are needed")
+        self.describe()
+
+    def describe(self) -> None:
+        self.spec = Spec(Tokens(len(self.tokenizer), PAD), Source.MANY, None, len(self.labels), Fixed(1))
+
+    def state(self) -> dict[str, Any]:
+        return {"tokenizer": self.tokenizer.state(), "labels": self.labels}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.tokenizer, self.labels = Tokenizer(**state["tokenizer"]), state["labels"]
+        self.describe()
+
+    def examples(self, records: Sequence[Labelled]) -> Texts:
+        unknown = sorted({record.label for record in records} - set(self.labels))
+        if unknown:
+            raise UserError(
+                f"data: the label {unknown[0]!r} is not in the training split{did_you_mean(near(unknown[0], self.labels))}"
+            )
+        labels = [self.labels.index(record.label) for record in records]
+        return Texts([self.encode(record.text) for record in records], labels, records)
+
+    def encode(self, text: str) -> list[int]:
+        return [*self.tokenizer.encode(text)[: self.max_length], END]
+
+    def loss(self, scores: Float[Tensor, "N O"], batch: Batch) -> tuple[Tensor, Tensor]:
+        return cross_entropy(scores, batch.real(batch.target), self.label_smoothing)
+
+    def measure(self, model: Any, batch: Batch, scores: Float[Tensor, "N O"], examples: Texts, decoder: Any) -> Totals:
+        target = batch.real(batch.target)
+        nats, items = cross_entropy(scores, target)
+        confusion = np.zeros((len(self.labels), len(self.labels)), np.int64)
+        np.add.at(confusion, (target.cpu().numpy(), scores.argmax(-1).cpu().numpy()), 1)
+        return {"nats": float(nats), "items": float(items), "confusion": confusion}
+
+    def score(self, totals: Totals) -> dict[str, float]:
+        return {"loss": totals["nats"] / totals["items"], **metrics.classification(totals["confusion"])}
+
+    def baselines(self, train: Sequence[Labelled], records: Sequence[Labelled]) -> dict[str, dict[str, float]]:
+        texts, labels = map(list, zip(*train, strict=True))
+        asked = [record.text for record in records]
+        guesses = {
+            "majority class": [Counter(labels).most_common(1)[0][0]] * len(records),
+            "bag of words": linear_classifier(texts, labels, asked, order=1),
+            "bag of bigrams": linear_classifier(texts, labels, asked, order=2),
+        }
+        return {name: metrics.classification(self.confusion(records, guess)) for name, guess in guesses.items()}
+
+    def confusion(self, records: Sequence[Labelled], guesses: Sequence[str]) -> np.ndarray:
+        counts = np.zeros((len(self.labels), len(self.labels)), np.int64)
+        for record, guess in zip(records, guesses, strict=True):
+            counts[self.labels.index(record.label), self.labels.index(guess)] += 1
+        return counts
+
+    def predict(self, model: Any, lines: list[str], decoder: Any) -> list[dict[str, Any]]:
+        device = next(model.parameters()).device
+        ids = [self.encode(line) for line in lines]
+        answers: list[dict[str, Any]] = [{}] * len(lines)
+        for rows in by_length(ids):
+            batch = Texts([ids[row] for row in rows], [0] * len(rows)).batch(np.arange(len(rows))).to(device)
+            with torch.inference_mode():
+                probabilities = model(batch).scores.float().softmax(-1).tolist()
+            for row, probability in zip(rows, probabilities, strict=True):
+                scores = dict(zip(self.labels, probability, strict=True))
+                answers[row] = {"input": lines[row], "output": max(scores, key=scores.__getitem__), "scores": scores}
+        return answers
+
+    def show(self, model: Any, examples: Texts, totals: Totals, decoder: Any) -> dict[str, Any]:
+        records = examples.records[:12]
+        answers = self.predict(model, [record.text for record in records], decoder)
+        rows = [
+            (record.text, answer["output"], f"{answer['scores'][answer['output']]:.3f}", record.label)
+            for record, answer in zip(records, answers, strict=True)
+        ]
+        return {
+            "labels": table(("text", "output", "probability", "label"), rows),
+            "confusion matrix": plots.confusion(totals["confusion"], self.labels),
+        }
+
+
+class Texts:
+    """Texts with an end mark, and the place of their label."""
+
+    def __init__(self, ids: Sequence[list[int]], labels: Sequence[int], records: Sequence[Labelled] = ()):
+        self.records = records
+        self.texts = Ragged(ids)
+        self.labels = np.array(labels)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return self.texts.lengths
+
+    def batch(self, rows: np.ndarray) -> Batch:
+        source, lengths = self.texts.padded(rows, PAD)
+        ones = np.ones(len(rows), np.int64)
+        target = torch.from_numpy(self.labels[rows])[:, None]
+        return Batch(source, lengths, None, target, torch.from_numpy(ones), real_positions(ones), rows)
