@@ -160,7 +160,7 @@ def seasonal_naive_drift(context: np.ndarray, horizon: int, period: int) -> np.n
 
 
 def phases(context: np.ndarray, horizon: int, period: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each future step, the newest known value of its phase and how many periods ago that was: (N, horizon, C) both.
+    """For each future step, the newest known value of its phase and how many periods ago it was: (N, horizon, C) both.
 
     A phase that was never seen has the last known value, and no periods.
     """
@@ -171,7 +171,7 @@ def phases(context: np.ndarray, horizon: int, period: int) -> tuple[np.ndarray, 
     known = ~np.isnan(folded)
     age = known.argmax(1)  # (N, period, C)
     values = np.take_along_axis(folded, age[:, None], axis=1)[:, 0]
-    seen = known.any(1)
+    seen = np.any(known, axis=1)
     values = np.where(seen, values, last_known(context)[:, None])
     step = np.arange(horizon)
     elapsed = age[:, step % period] + 1 + (step // period)[:, None]

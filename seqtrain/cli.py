@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,9 +13,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from seqtrain import compose, folder, sweep
+from seqtrain import compose, folder, sources, sweep
 from seqtrain.config import UserError
-from seqtrain.schema import conform, did_you_mean, near, write_config
+from seqtrain.schema import conform
+from seqtrain.spelling import did_you_mean, near
 
 log = logging.getLogger(__name__)
 
@@ -83,10 +85,10 @@ def run(args: argparse.Namespace) -> int:
         print(f"seqtrain {version('seqtrain')}")
         return 0
     folder.register_resolvers()
-    root, name = Path(args.config_path or compose.ROOT), args.config_name or "config"
+    root, name = Path(args.config_path or sources.ROOT), args.config_name or "config"
     if args.shell_completion or args.hydra_help:
         return call_hydra([*hydra_flags(args), *args.overrides], root, name)
-    configs = compose.Configs(root, args.config_dir, name)
+    configs = sources.Configs(root, args.config_dir, name)
     if args.help:
         from seqtrain.help import help_text
 
@@ -96,6 +98,10 @@ def run(args: argparse.Namespace) -> int:
         return run_from(*wanted, configs, args)
     composed = compose.compose(configs, args.overrides, args.multirun)
     words = [*hydra_flags(args), *composed.overrides]
+    if args.cfg == "job" and not args.package and not args.resolve:
+        keys = [str(key) for key in composed.hydra if key != "hydra"]
+        print(OmegaConf.to_yaml(OmegaConf.masked_copy(composed.hydra, keys)), end="")
+        return 0
     if args.cfg or args.info:
         return call_hydra(words, root, name)
     if args.multirun or composed.hydra.hydra.mode == RunMode.MULTIRUN:
@@ -138,7 +144,7 @@ def job(cfg: DictConfig) -> float:
     hydra = HydraConfig.get()
     place, schema = Path(hydra.runtime.output_dir), compose.schema_of_job()
     config = conform(compose.plain(cfg)[0], schema)
-    write_config(place / "config.yaml", config, schema)
+    guard(lambda: folder.claim(place, config, schema))
     config["trust"] = True  # it came from the user's own command line
     if hydra.mode == RunMode.MULTIRUN:
         return sweep.run_job(config, place, list(hydra.overrides.task))
@@ -156,18 +162,26 @@ def guard(work: Callable[[], Any], place: Path | None = None) -> Any:
     try:
         return work()
     except UserError as error:
+        tell(f"seqtrain: {error}")
         if place:
             folder.discard(place)
-        print(f"seqtrain: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except BrokenPipeError:
         raise
     except Exception:
-        log.exception("the run failed")
+        tell(traceback.format_exc().rstrip())
         raise SystemExit(1) from None
 
 
-def run_from(mode: str, path: str, configs: compose.Configs, args: argparse.Namespace) -> int:
+def tell(message: str) -> None:
+    """Writes an error to standard error, and to the run's log."""
+    print(message, file=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(log.makeRecord(log.name, logging.ERROR, "", 0, message, (), None))
+
+
+def run_from(mode: str, path: str, configs: sources.Configs, args: argparse.Namespace) -> int:
     """Evaluates, predicts, or goes on training with the configuration that a run folder keeps."""
     if args.multirun:
         raise UserError("--multirun trains new runs; it does not go with resume, mode=evaluate or mode=predict")
@@ -187,7 +201,7 @@ def run_from(mode: str, path: str, configs: compose.Configs, args: argparse.Name
     if mode == "train":
         guard(lambda: train(config, place, resume=True))
     else:
-        guard(lambda: use(mode, config, Path(path).expanduser()))
+        guard(lambda: use(mode, config, place))
     return 0
 
 

@@ -1,19 +1,26 @@
 """Run folders: their names, who owns them, and the configuration that they keep."""
 
 import datetime
+import math
 import os
 import re
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf._utils import get_omega_conf_dumper
 
-from seqtrain.compose import Configs, Mistakes, compose, in_short, parse_value, read_words, sweep_values, word_problems
+from seqtrain.compose import Mistakes, compose, in_short
 from seqtrain.config import UserError, check_together, near_path
-from seqtrain.schema import Schema, check, conform, did_you_mean, read_entries, read_schema, write_config
+from seqtrain.schema import Schema, check, conform, read_entries, read_schema
+from seqtrain.sources import Configs
+from seqtrain.spelling import did_you_mean
+from seqtrain.words import parse_value, read_words, sweep_values, word_problems
 
 SWAPS = {"train": ("device",), "evaluate": ("device", "data"), "predict": ("device",)}  # axes a run may change later
 
@@ -53,12 +60,53 @@ def reserve(config: DictConfig, typed: list[str], kind: str) -> str:
     return f"{key}='{quoted}'"
 
 
+def claim(folder: Path, config: dict[str, Any], schema: Schema) -> None:
+    """Writes config.yaml; the first of two runs that were told the same folder gets it."""
+    try:
+        write_config(folder / "config.yaml", config, schema)
+    except FileExistsError as error:
+        raise UserError(f"{folder}: another run has taken this folder") from error
+
+
 def discard(folder: Path) -> None:
     """Removes the folder of a run that was refused before it did anything."""
     if {path.name for path in folder.iterdir()} <= {"config.yaml", "train.log"}:
         for path in folder.iterdir():
             path.unlink()
         folder.rmdir()
+
+
+def write_config(file: Path, config: dict[str, Any], schema: Schema) -> None:
+    """Writes a configuration with the comments of its schema, so that the file is its own schema again.
+
+    Raises FileExistsError where the file is there already: a folder belongs to one run.
+    """
+    with file.open("x", encoding="utf-8") as out:
+        out.writelines(f"{line}\n" for line in render(config, schema, "", ""))
+
+
+def render(config: dict[str, Any], schema: Schema, prefix: str, indent: str) -> Iterator[str]:
+    """The lines of a section, comments one below the other."""
+    lines: list[tuple[str, str, list[str]]] = []
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        declared = schema.keys.get(name)
+        comment = declared.comment if declared else schema.sections.get(name, "")
+        if isinstance(value, dict) and value and declared is None:
+            lines.append((f"{indent}{key}:", comment, list(render(value, schema, f"{name}.", f"{indent}  "))))
+        else:
+            lines.append((f"{indent}{key}: {flow(value)}", comment, []))
+    width = max((len(text) for text, _, _ in lines if len(text) < 40), default=0)
+    for text, comment, below in lines:
+        yield f"{text:{width}}  # {comment}" if comment else text
+        yield from below
+
+
+def flow(value: Any) -> str:
+    """A value as YAML on one line."""
+    dumper = get_omega_conf_dumper()
+    text = yaml.dump(value, Dumper=dumper, default_flow_style=True, width=math.inf, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 # -------------------------------------------------------------------------------- a run's own config
@@ -89,12 +137,12 @@ def unquote(line: str) -> str | None:
 
 
 def find(path: str, key: str) -> Path:
-    """The run folder that `checkpoint=` or `resume=` names: the folder itself, or one of its checkpoints."""
+    """The run folder that `checkpoint=` or `resume=` names."""
     folder = Path(path).expanduser()
     if not folder.exists():
         raise UserError(f"{key}={path}: there is no such folder{did_you_mean(near_path(folder))}")
-    if key == "checkpoint" and folder.parent.name == "checkpoints":
-        folder = folder.parent.parent
+    if folder.parent.name == "checkpoints":
+        raise UserError(f"{key}={path}: give the run folder that it lies in: {key}={folder.parent.parent}")
     missing = [name for name in ("config.yaml", "checkpoints") if not (folder / name).exists()]
     if missing:
         inner = sorted(p.parent for p in folder.glob("*/config.yaml")) if folder.is_dir() else []
@@ -113,6 +161,7 @@ def run_config(folder: Path, configs: Configs, overrides: list[str], mode: str) 
     if not isinstance(config, DictConfig):
         raise UserError(f"{folder / 'config.yaml'}: the file must hold keys and values")
     add_new_keys(config, schema, configs)
+    config.trust = False  # a folder cannot vouch for itself
     words = read_words(overrides, configs, multirun=False)
     if words.problems:
         raise Mistakes(words.problems)
@@ -133,6 +182,11 @@ def run_config(folder: Path, configs: Configs, overrides: list[str], mode: str) 
     if problems:
         raise Mistakes(problems)
     return conform(plain, schema), schema
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The configuration of a run folder, checked and not trusted."""
+    return run_config(find(str(folder), "checkpoint"), Configs(), [], "predict")[0]
 
 
 def add_new_keys(config: DictConfig, schema: Schema, configs: Configs) -> None:
@@ -161,5 +215,5 @@ def swap(group: str, line: str, config: DictConfig, schema: Schema, configs: Con
 def rewrite(folder: Path, config: dict[str, Any], schema: Schema) -> None:
     """Keeps what a resumed run changed."""
     new = folder / f"config.yaml.{secrets.token_hex(3)}"
-    write_config(new, {**config, "resume": None, "checkpoint": None}, schema)
+    write_config(new, {**config, "resume": None, "trust": False}, schema)
     os.replace(new, folder / "config.yaml")

@@ -4,7 +4,6 @@ The comment behind a key is its documentation and its type: `hidden_size: 256  #
 A schema is flat, `{"model.hidden_size": Key, ...}`, and so are the problems that `check` finds.
 """
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -13,7 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from omegaconf._utils import get_omega_conf_dumper, get_yaml_loader
+from omegaconf._utils import get_yaml_loader
+
+from seqtrain.spelling import did_you_mean, near, nearest_keys
 
 
 class Key(NamedTuple):
@@ -224,35 +225,6 @@ def describe(file: Path) -> str:
     return ""
 
 
-def write_config(file: Path, config: dict[str, Any], schema: Schema) -> None:
-    """Writes a configuration with the comments of its schema, so that the file is its own schema again.
-
-    Raises FileExistsError where the file is there already: a folder belongs to one run.
-    """
-    with file.open("x", encoding="utf-8") as out:
-        out.writelines(f"{line}\n" for line in render(config, schema, "", ""))
-
-
-def render(config: dict[str, Any], schema: Schema, prefix: str, indent: str) -> Iterator[str]:
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        declared = schema.keys.get(name)
-        comment = declared.comment if declared else schema.sections.get(name, "")
-        tail = f"  # {comment}" if comment else ""
-        if isinstance(value, dict) and value and declared is None:
-            yield f"{indent}{key}:{tail}"
-            yield from render(value, schema, f"{name}.", f"{indent}  ")
-        else:
-            yield f"{indent}{key}: {flow(value)}{tail}"
-
-
-def flow(value: Any) -> str:
-    """A value as YAML on one line."""
-    dumper = get_omega_conf_dumper()
-    text = yaml.dump(value, Dumper=dumper, default_flow_style=True, width=math.inf, allow_unicode=True)
-    return text.removesuffix("\n").removesuffix("\n...")
-
-
 # -------------------------------------------------------------------------------- checks
 
 
@@ -268,8 +240,8 @@ def leaves(config: dict[str, Any], schema: Schema, prefix: str = "") -> Iterator
 
 def check(config: dict[str, Any], schema: Schema) -> dict[str, str]:
     """Every problem of a configuration by the key that has it; none for a valid one."""
-    problems = {}
-    found = set()
+    problems: dict[str, str] = {}
+    found: set[str] = set()
     for name, value in leaves(config, schema):
         found.add(name)
         if problem := check_value(name, value, schema):
@@ -323,36 +295,6 @@ def as_float(value: Any, expected: str) -> Any:
     if isinstance(value, list):
         return [as_float(x, expected) for x in value]
     return float(value) if TYPES["int"](value) else value
-
-
-# -------------------------------------------------------------------------------- spelling
-
-
-def near(word: str, words: Any, cutoff: float = 0.6, n: int = 1) -> list[str]:
-    """The words most like one, best first."""
-    lower = {w.lower(): w for w in words}
-    return [lower[w] for w in difflib.get_close_matches(word.lower(), lower, n=n, cutoff=cutoff)]
-
-
-def did_you_mean(names: list[str]) -> str:
-    return f"; did you mean {' or '.join(names)}?" if names else ""
-
-
-def nearest_keys(name: str, names: list[str], about: Callable[[str], str] = lambda name: "") -> list[str]:
-    """The right spellings that a wrong key may stand for: the same last word elsewhere, a like name, a like meaning."""
-    section, _, last = name.replace("/", ".").rpartition(".")
-    same = [n for n in names if n.rpartition(".")[2] == last]
-    if same:
-        return same[:3]
-    if whole := near(name, names, 0.8):
-        return whole
-    ends: dict[str, list[str]] = {}
-    for n in names:
-        ends.setdefault(n.rpartition(".")[2], []).append(n)
-    if close := near(last, ends, 0.7):
-        return sorted(ends[close[0]], key=lambda n: not n.startswith(f"{section}."))[:2]
-    phrase = last.replace("_", " ").lower()
-    return [n for n in names if len(phrase) > 3 and phrase in about(n).lower()][:2]
 
 
 def suggest(name: str, schema: Schema, more: tuple[str, ...] = ()) -> str:

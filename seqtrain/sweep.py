@@ -39,6 +39,9 @@ def run_job(config: dict[str, Any], folder: Path, overrides: list[str]) -> float
         plain = isinstance(error, UserError | FloatingPointError)
         (folder / "failed.txt").write_text(row["error"] if plain else traceback.format_exc(), encoding="utf-8")
         log.error("%s: %s", row["status"], row["error"] if plain else f"{type(error).__name__}: {row['error']}")
+    except (SystemExit, KeyboardInterrupt):
+        write(folder, row | {"status": "interrupted"})
+        raise
     row |= monitor(folder)
     row["seconds"] = round(time.monotonic() - begin, 1)
     if row["status"] != "done":
@@ -81,7 +84,7 @@ def finish(folder: Path) -> bool:
     lines = markdown(table)
     (folder / "sweep.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(["", *aligned(table), "", f"The table is in {folder}/sweep.md and sweep.csv."]))
-    return any(row["status"] in ("failed", "killed") for row in rows)
+    return any(row["status"] not in ("done", "diverged") for row in rows)
 
 
 def gather(folder: Path) -> list[Row]:

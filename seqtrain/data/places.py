@@ -20,7 +20,7 @@ class Places:
     kind = "labelled"
 
     def __init__(self, languages: list[str], valid_share: float, test_share: float, seed: int):
-        names = {language: Locale.parse(language).territories for language in languages}
+        names: dict[str, dict[str, str]] = {code: dict(Locale.parse(code).territories) for code in languages}
         writers = Counter(name for territories in names.values() for name in set(territories.values()))
         # Two letters are a country or territory, and ZZ is none; digits are continents and other groups.
         codes = sorted({code for found in names.values() for code in found if len(code) == 2 and code != "ZZ"})

@@ -14,7 +14,7 @@ def lines(text: str) -> list[str]:
 
 
 def distinct_topics() -> list[str]:
-    """The topics, longest first, without those whose text stands mostly in longer ones: whole chapters hold their sections.
+    """The topics, longest first, without those whose text stands mostly in longer ones, as a section in its chapter.
 
     A section in one split and its chapter in another would make a test of memory out of a test of language.
     """

@@ -10,14 +10,18 @@ from typing import NamedTuple
 
 from . import Labelled
 
-GOOD = """good great excellent wonderful fantastic superb delightful lovely pleasant impressive brilliant amazing
-marvellous splendid charming enjoyable terrific outstanding perfect satisfying remarkable fabulous memorable beautiful
-refreshing nice magnificent exceptional admirable stunning phenomenal glorious appealing likeable agreeable
-inspiring""".split()
-BAD = """bad awful terrible horrible dreadful poor disappointing dull mediocre boring tedious sloppy careless unpleasant
-annoying shabby dismal appalling lousy weak frustrating ugly clumsy pathetic unbearable miserable inferior embarrassing
-atrocious disgusting forgettable abysmal worthless awkward irritating ghastly""".split()
-SIGN = dict.fromkeys(GOOD, 1) | dict.fromkeys(BAD, -1)
+GOOD = """
+good great excellent wonderful fantastic superb delightful lovely pleasant impressive brilliant amazing
+marvellous splendid charming enjoyable terrific outstanding perfect satisfying remarkable fabulous memorable
+beautiful refreshing nice magnificent exceptional admirable stunning phenomenal glorious appealing likeable
+agreeable inspiring
+"""
+BAD = """
+bad awful terrible horrible dreadful poor disappointing dull mediocre boring tedious sloppy careless
+unpleasant annoying shabby dismal appalling lousy weak frustrating ugly clumsy pathetic unbearable miserable
+inferior embarrassing atrocious disgusting forgettable abysmal worthless awkward irritating ghastly
+"""
+SIGN = dict.fromkeys(GOOD.split(), 1) | dict.fromkeys(BAD.split(), -1)
 
 
 class Clause(NamedTuple):
@@ -28,7 +32,7 @@ class Clause(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """Joins the clauses {0} and {1}; the one at `main` decides, and the other says the same (1) or the contrary (-1)."""
+    """Joins the clauses {0} and {1}. The one at `main` decides, the other says the same (1) or the contrary (-1)."""
 
     text: str
     main: int
@@ -113,7 +117,7 @@ SUBJECTS = [
             "My first visit.",
         ],
         ["We paid by card.", "We did not stay for coffee.", "I went with two friends."],
-        "food service soup dessert menu wine music terrace bread waiter".split(),
+        "food service soup dessert menu wine music terrace bread waiter",
     ),
     (
         [
@@ -123,17 +127,17 @@ SUBJECTS = [
             "A weekend by the sea.",
         ],
         ["We left on Sunday.", "I have not compared prices.", "We were there in May."],
-        "room breakfast bed view pool staff lobby bathroom garden location".split(),
+        "room breakfast bed view pool staff lobby bathroom garden location",
     ),
     (
         ["I saw it last night.", "I have not read the book.", "I never watch trailers.", "A film in black and white."],
         ["We sat in the back row.", "It is not a long film.", "I saw it with my sister."],
-        "plot acting music ending dialogue camerawork cast opening script pacing".split(),
+        "plot acting music ending dialogue camerawork cast opening script pacing",
     ),
     (
         ["I bought it a month ago.", "I had not owned one before.", "I never use it for games.", "My second phone."],
         ["I chose the blue one.", "I have not tried the headset.", "It came in two days."],
-        "screen battery camera sound keyboard design charger software speaker case".split(),
+        "screen battery camera sound keyboard design charger software speaker case",
     ),
 ]
 
@@ -178,7 +182,7 @@ def write(template: Template, words: tuple[str, str], rng: random.Random) -> str
         clause.text.format(
             noun=noun, word=word, very=rng.choice(VERY), rarely=rng.choice(RARELY), steadily=rng.choice(STEADILY)
         )
-        for clause, noun, word in zip(clauses, rng.sample(nouns, 2), words, strict=True)
+        for clause, noun, word in zip(clauses, rng.sample(nouns.split(), 2), words, strict=True)
     ]
     text = frame.text.format(*said)
     if rng.random() < BEFORE:
@@ -189,12 +193,12 @@ def write(template: Template, words: tuple[str, str], rng: random.Random) -> str
 
 
 class Reviews:
-    """`Labelled` reviews of two opinions each, "negative" or "positive", the same number of both.
+    """`Labelled` reviews of two opinions each, "negative" or "positive", as many of one as of the other.
 
     What decides: of two clauses in contrast the main one ("A, but B", "although A, B": B; "A, although B": A); of two
-    that differ in degree the one that always holds; and a denial ("not", "hardly", "anything but") turns its clause, and
-    only it. Words alone say next to nothing. A template is a frame and its two clauses; no template and no two opinion
-    words together, in whichever order, are in more than one split, while every clause, frame and word is in all.
+    that differ in degree the one that always holds; and a denial ("not", "hardly", "anything but") turns its clause.
+    Without their order, words say next to nothing. A template is a frame with its two clauses; no template and no pair
+    of opinion words, in whichever order, is in more than one split, while every frame, clause and word is in training.
     """
 
     kind = "labelled"
@@ -203,18 +207,17 @@ class Reviews:
         rng = random.Random(seed)
         kinds = [(share, cut(found, SHARES, rng)) for share, found in templates()]
         pairs = cut(list(combinations(SIGN, 2)), SHARES, rng)
-        self.splits = {}
+        self.splits: dict[str, list[Labelled]] = {}
         for split, count in (("train", size), ("valid", valid_size), ("test", test_size)):
-            usable = [
-                (share * t.weight / sum(u.weight for u in found[split]), t)
-                for share, found in kinds
-                for t in found[split]
-            ]
-            by_sign = defaultdict(list)
+            choice, weights = [], []
+            for share, found in kinds:
+                total = sum(template.weight for template in found[split])
+                choice += found[split]
+                weights += [share * template.weight / total for template in found[split]]
+            by_sign = defaultdict(list)  # signs of two words -> the pairs of them, in both orders
             for a, b in pairs[split]:
                 by_sign[SIGN[a], SIGN[b]].append((a, b))
                 by_sign[SIGN[b], SIGN[a]].append((b, a))
-            weights, choice = zip(*usable, strict=True)
             records = []
             for i, template in enumerate(rng.choices(choice, weights, k=count)):
                 sign, label = ((-1, "negative"), (1, "positive"))[i % 2]

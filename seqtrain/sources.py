@@ -1,0 +1,91 @@
+"""The config folders: ours and the user's own."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
+from hydra.plugins.config_source import ConfigResult
+
+from seqtrain.config import UserError, near_path
+from seqtrain.spelling import did_you_mean
+
+ROOT = next(p for p in (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs") if p.is_dir())
+
+
+class Repository(ConfigRepository):
+    """Reads each YAML file once: a command line is composed at least twice."""
+
+    def __init__(self, path: ConfigSearchPath) -> None:
+        super().__init__(path)
+        self.cache: dict[str, ConfigResult | None] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Repository":
+        return copy.copy(self)  # Hydra copies a repository before it may change the list of its folders
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        if config_path not in self.cache:
+            self.cache[config_path] = super().load_config(config_path)
+        return copy.deepcopy(self.cache[config_path])
+
+
+def make_loader(path: ConfigSearchPath) -> ConfigLoaderImpl:
+    loader = ConfigLoaderImpl(path)
+    loader.repository = Repository(path)
+    return loader
+
+
+class Configs:
+    """The config folders that a command line sees: ours and the user's own."""
+
+    def __init__(self, root: Path = ROOT, config_dir: str | None = None, name: str = "config") -> None:
+        self.name = name.removesuffix(".yaml")
+        if not (root / f"{self.name}.yaml").is_file():
+            raise UserError(f"--config-path, --config-name: there is no file {root / self.name}.yaml")
+        if config_dir is not None and not Path(config_dir).is_dir():
+            raise UserError(
+                f"--config-dir {config_dir}: there is no such folder{did_you_mean(near_path(Path(config_dir)))}"
+            )
+        path = create_config_search_path(str(root.absolute()))
+        if config_dir is not None:
+            path.prepend("command-line", f"file://{Path(config_dir).absolute()}", SearchPathQuery(provider="schema"))
+        self.loader = make_loader(path)
+
+    @classmethod
+    def of_job(cls) -> "Configs":
+        """The folders that Hydra used for the job that is running."""
+        hydra, configs = HydraConfig.get(), cls.__new__(cls)
+        path = ConfigSearchPathImpl()
+        for source in hydra.runtime.config_sources:
+            path.append(source.provider, f"{source.schema}://{source.path}")
+        configs.name, configs.loader = hydra.job.config_name, make_loader(path)
+        return configs
+
+    def add(self, folders: list[str]) -> None:
+        """Adds what `hydra.searchpath` names."""
+        path = self.loader.config_search_path
+        for folder in folders:
+            path.prepend("hydra.searchpath", folder, SearchPathQuery(provider="schema"))
+        self.loader = make_loader(path)
+
+    def groups(self) -> list[str]:
+        return [g for g in self.loader.repository.get_group_options("", ObjectType.GROUP) if g != "hydra"]
+
+    def is_group(self, name: str) -> bool:
+        return self.loader.repository.group_exists(name)
+
+    def options(self, group: str) -> list[str]:
+        return self.loader.repository.get_group_options(group, ObjectType.CONFIG)
+
+    def file(self, name: str) -> Path | None:
+        """The YAML file of a config such as model/seq2seq."""
+        for source in self.loader.get_sources():
+            if source.scheme() == "file" and (path := Path(source.path, f"{name}.yaml")).is_file():
+                return path
+        return None
