@@ -1,0 +1,32 @@
+"""Train, evaluate, checkpoint and use sequence models in PyTorch.
+
+The command line trains; what it leaves behind is used in Python like this:
+
+    model = seqtrain.load("outputs/translation/attn_seq2seq/...")
+    model.predict(["3 May 2021"])
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from seqtrain.run import Loaded
+
+    __version__: str
+
+
+def load(folder: str | Path) -> Loaded:
+    """Brings back the best weights of a run folder, ready to predict. The training data need not exist any more."""
+    from seqtrain import run
+
+    return run.load(folder)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":  # looked up when asked for: `import seqtrain` and the command line stay light
+        from importlib.metadata import version
+
+        return version("seqtrain")
+    raise AttributeError(f"module 'seqtrain' has no attribute {name!r}")

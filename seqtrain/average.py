@@ -63,4 +63,6 @@ class Average:
         return {"mean": self.mean, "snapshots": self.snapshots, "updates": self.updates}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.mean, self.snapshots, self.updates = state["mean"], state["snapshots"], state["updates"]
+        if self.ema:
+            self.mean, self.updates = state["mean"] or self.copy(), state["updates"]
+        self.snapshots = state["snapshots"][-self.last :] if self.last > 1 else []

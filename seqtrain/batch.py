@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -164,6 +164,7 @@ class Ragged:
         return torch.from_numpy(padded), torch.from_numpy(lengths)
 
 
+@runtime_checkable
 class Examples(Protocol):
     """One split, prepared: `lengths` guide the bucketing, `batch` collates the named rows."""
 

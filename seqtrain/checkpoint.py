@@ -76,7 +76,7 @@ class Checkpoints:
         return sorted(found, key=lambda path: -int(path.name[5:]))
 
     def drop_old(self) -> None:
-        kept = {self.named("best")}
+        kept = {self.named("best"), self.named("last")}  # the last may not be the newest: after a damaged one
         for path in self.steps()[self.keep :]:
             if path.name not in kept:
                 shutil.rmtree(path, ignore_errors=True)
@@ -87,17 +87,18 @@ class Checkpoints:
 
     def load(self, pointer: str) -> Checkpoint:
         """The checkpoint that a pointer names; where it is damaged, the newest whole one, which is said."""
-        name = self.named(pointer)
+        name, problem = self.named(pointer), "nothing"
         candidates = self.steps()
         candidates.sort(key=lambda path: path.name != name)  # stable: the named one, then the newest
         for path in candidates:
             try:
                 checkpoint = read(path)
             except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+                problem = str(error)
                 log.warning("%s: damaged (%s); trying the one before", path, error)
                 continue
             return checkpoint
-        raise UserError(f"{self.run}: there is no whole checkpoint in it")
+        raise UserError(f"{self.run}: there is no whole checkpoint in it ({problem})")
 
 
 def read(path: Path) -> Checkpoint:

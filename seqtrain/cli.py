@@ -166,6 +166,9 @@ def guard(work: Callable[[], Any], place: Path | None = None) -> Any:
         if place:
             folder.discard(place)
         raise SystemExit(2) from None
+    except FloatingPointError as error:  # diverged: the message says it all
+        tell(f"seqtrain: {error}")
+        raise SystemExit(1) from None
     except BrokenPipeError:
         raise
     except Exception:

@@ -84,6 +84,8 @@ def add_params(composed: Composed, configs: Configs) -> None:
 def plain_line(o: Override, schema: Schema) -> str:
     """An override as Hydra takes it: `+key=` of a key that is there already is `key=`."""
     line = o.input_line or ""
+    if is_hydra(o) and not o.is_delete():
+        return f"++{line.lstrip('+')}"
     return line.lstrip("+") if o.key_or_group in schema.keys or o.key_or_group in schema.sections else line
 
 
@@ -107,13 +109,14 @@ def compose_one(configs: Configs, groups: list[str], words: Words, problems: lis
         problems += [*wrong, in_short(error)]
         return None
     HydraConfig.instance().set_config(composed)
-    config, unresolved = plain(composed)
+    found, unresolved = plain(composed)
+    config = conform(found, files.schema)
     typed = [o.key_or_group for o in words.values]
-    for name, problem in {**check(config, files.schema), **unresolved}.items():
+    for name, problem in {**check(found, files.schema), **unresolved}.items():
         from_file = name in files.origins and not any(name == key or name.startswith(f"{key}.") for key in typed)
         wrong += [f"{problem} (in {files.origins[name]})" if from_file else problem] if problem else []
     problems += wrong or check_together(config)
-    return Composed(conform(config, files.schema), files.schema, composed, [], [])
+    return Composed(config, files.schema, composed, [], [])
 
 
 @dataclass

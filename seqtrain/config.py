@@ -13,6 +13,14 @@ class UserError(Exception):
     """A mistake in the configuration, the data, a path or a checkpoint, told in one to a few lines."""
 
 
+class LineError(UserError):
+    """A line of the input that nothing can be predicted from; the first line is 1."""
+
+    def __init__(self, number: int, problem: str):
+        super().__init__(f"input, line {number}: {problem}")
+        self.number, self.problem = number, problem
+
+
 SAFE = ("seqtrain.", "torch.optim.")  # where the classes of a configuration from elsewhere may come from
 
 
@@ -50,7 +58,7 @@ def locate(target: str, trust: bool) -> Any:
     module, _, name = target.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise UserError(f"_target_ {target}: it cannot be imported ({error})") from error
     defined = f"{getattr(found, '__module__', '')}."
     if not callable(found) or (not trust and not defined.startswith(SAFE)):

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from seqtrain.batch import Batch, map_tensors
+from seqtrain.batch import Batch, Source, map_tensors
 from seqtrain.models.base import Generator
 
 UNBOUNDED = 500  # items of an output that has no source to bound it and no `max_length`
@@ -52,11 +52,11 @@ class Decoder:
     def __call__(self, model: Generator, batch: Batch, end: int) -> list[Hypothesis]:
         """Continues each row of `batch.inputs` (begin marks and prompts, all of one length) until `end`."""
         assert batch.inputs is not None
-        lengths = batch.source_lengths
         if self.max_length is not None:
             bounds = torch.full((len(batch.inputs),), self.max_length)
-        elif lengths is not None and batch.source is not None and batch.source.size(1) > 1:
-            bounds = 2 * lengths.cpu() + 50
+        elif model.spec.source_form is Source.MANY:
+            assert batch.source_lengths is not None
+            bounds = 2 * batch.source_lengths.cpu() + 50
         else:
             bounds = torch.full((len(batch.inputs),), UNBOUNDED)
         if self.temperature > 0 or self.beam_size == 1:
@@ -94,8 +94,8 @@ class Decoder:
             return log_probs.argmax(-1)
         scores = log_probs / self.temperature
         if self.top_k:
-            worst = scores.topk(min(self.top_k, scores.size(-1))).values[:, -1:]
-            scores = scores.masked_fill(scores < worst, -torch.inf)
+            best, places = scores.topk(min(self.top_k, scores.size(-1)))
+            scores = torch.full_like(scores, -torch.inf).scatter(1, places, best)
         if self.top_p < 1:
             ordered, places = scores.softmax(-1).sort(-1, descending=True)
             beyond = (

@@ -178,10 +178,11 @@ def run_config(folder: Path, configs: Configs, overrides: list[str], mode: str) 
     plain: Any = OmegaConf.to_container(config, resolve=False)
     if not problems:
         problems = [f"{problem} (in {folder / 'config.yaml'})" for problem in check(plain, schema).values()]
-    problems = problems or check_together(plain)
+    settled = conform(plain, schema)
+    problems = problems or check_together(settled)
     if problems:
         raise Mistakes(problems)
-    return conform(plain, schema), schema
+    return settled, schema
 
 
 def read_config(folder: Path) -> dict[str, Any]:

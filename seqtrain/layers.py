@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqtrain.batch import Reals, Tokens, length_mask
+from seqtrain.config import UserError
 
 
 class LockedDropout(nn.Module):
@@ -27,11 +28,17 @@ class LockedDropout(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Turns positions into vectors of `size`: ids by a table, reals by a linear map. Dropout is locked."""
+    """Turns positions into vectors of `size`: ids by a table, reals by a linear map. Dropout is locked.
+
+    The table is small enough to serve as output weights too, and what it yields is scaled to unit variance (Vaswani et
+    al. 2017, section 3.4).
+    """
 
     def __init__(self, positions: Tokens | Reals, size: int, dropout: float):
         super().__init__()
+        self.scale = 1.0
         if isinstance(positions, Tokens):
+            self.scale = size**0.5
             self.map = nn.Embedding(positions.size, size, padding_idx=positions.pad)
             nn.init.normal_(self.map.weight, std=size**-0.5)
             with torch.no_grad():
@@ -41,7 +48,7 @@ class Embedding(nn.Module):
         self.dropout = LockedDropout(dropout)
 
     def forward(self, x: Num[Tensor, "B T *F"]) -> Float[Tensor, "B T E"]:
-        return self.dropout(self.map(x if x.ndim == 2 else x.flatten(2)))
+        return self.dropout(self.map(x if x.ndim == 2 else x.flatten(2)) * self.scale)
 
 
 class Scores(nn.Module):
@@ -82,7 +89,7 @@ class Attention(nn.Module):
     def __init__(self, score: str, size: int, heads: int):
         super().__init__()
         if score == "multi_head" and size % heads:
-            raise ValueError(f"hidden_size {size} cannot be divided among {heads} heads")
+            raise UserError(f"model.hidden_size={size} cannot be divided among model.heads={heads}")
         self.score = score
         self.heads = heads if score == "multi_head" else 1
         self.key = nn.Identity() if score == "dot" else nn.Linear(size, size, bias=False)

@@ -64,6 +64,9 @@ class Recorder:
         for name, value in metrics.items():
             self.writer.add_scalar(name, value)
 
+    def flush(self) -> None:
+        self.writer.flush()
+
     def close(self) -> None:
         self.writer.close()
 

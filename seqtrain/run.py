@@ -11,9 +11,10 @@ import platform
 import resource
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from contextlib import closing, nullcontext
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -22,12 +23,13 @@ import yaml
 from seqtrain.average import Average
 from seqtrain.batch import Batching, Loader, Spec
 from seqtrain.checkpoint import Checkpoints, put_weights, write
-from seqtrain.compose import ROOT
-from seqtrain.config import UserError, build, locate
+from seqtrain.config import LineError, UserError, build, locate
 from seqtrain.decode import Decoder
 from seqtrain.record import Recorder, line
+from seqtrain.sources import ROOT
 from seqtrain.tasks.base import Task
-from seqtrain.train import Job, Trainer, evaluate as score_split, make_optimizer
+from seqtrain.train import Job, Progress, Trainer, make_optimizer
+from seqtrain.train import evaluate as score_split
 
 log = logging.getLogger(__name__)
 Config = dict[str, Any]
@@ -37,8 +39,9 @@ def train(cfg: Config, folder: Path, resume: bool = False, sweep: bool = False) 
     """Trains into a run folder, then scores the best weights and writes `metrics.json`: on the validation split and,
     except in sweeps, on the test split. Returns the monitored validation metric."""
     device = open_device(cfg)
-    task, source = open_task(cfg)
-    records = {split: source.read(split) for split in ("train", "valid", "test")}
+    task: Task = build(cfg["task"], cfg["trust"])
+    source = open_data(cfg, task)
+    records = {split: read(source, split) for split in ("train", "valid", "test")}
     torch.manual_seed(cfg["seed"])
     trainer: Trainer = build(cfg["trainer"], cfg["trust"])
     checkpoints = Checkpoints(folder, trainer.keep)
@@ -48,13 +51,19 @@ def train(cfg: Config, folder: Path, resume: bool = False, sweep: bool = False) 
     else:
         task.load_state(checkpoint.task)
     model = open_model(cfg, task.spec, device)
-    if trainer.deterministic:
-        torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(trainer.deterministic)
     size = sum(p.numel() for p in model.parameters())
     counts = ", ".join(f"{len(found):,} {split}" for split, found in records.items())
     log.info("%s\n%s records; %s parameters on %s", folder, counts, f"{size:,}", device)
 
     train_loader, valid_loader = loaders(task, records, trainer, cfg["seed"])
+    if checkpoint is not None and (folder / "metrics.json").exists():
+        progress = Progress(**checkpoint.training["progress"])
+        if trainer.done(progress, trainer.total_steps(train_loader)):
+            log.info(
+                "step %d: nothing is left to do; more trainer.epochs or trainer.max_steps would go on", progress.step
+            )
+            return json.loads((folder / "metrics.json").read_bytes())["monitor"]["value"]
     baselines = task.baselines(records["train"], records["valid"])
     job = Job(
         task=task,
@@ -70,13 +79,14 @@ def train(cfg: Config, folder: Path, resume: bool = False, sweep: bool = False) 
         checkpoints=checkpoints,
         baseline=told(*best_baseline(baselines, task)),
     )
-    if checkpoint is None:
-        job.recorder.show(0, {"config": f"```yaml\n{(folder / 'config.yaml').read_text()}\n```"})
-    else:
-        job.restore(checkpoint)
-        log.info("going on at step %d", job.progress.step)
-    trainer.fit(job, folder)
-    return finish(job, records, baselines, folder, cfg, sweep)
+    with closing(job.recorder):
+        if checkpoint is None:
+            job.recorder.show(0, {"config": f"```yaml\n{(folder / 'config.yaml').read_text()}\n```"})
+        else:
+            job.restore(checkpoint)
+            log.info("going on at step %d", job.progress.step)
+        trainer.fit(job, folder)
+        return finish(job, records, baselines, folder, cfg, sweep)
 
 
 def finish(job: Job, records: Records, baselines: Baselines, folder: Path, cfg: Config, sweep: bool) -> float:
@@ -124,7 +134,6 @@ def finish(job: Job, records: Records, baselines: Baselines, folder: Path, cfg: 
     settings = {key: value for key, value in cfg.items() if isinstance(value, dict)} | {"seed": cfg["seed"]}
     scored = "valid" if sweep else "test"
     job.recorder.hparams(settings, {f"final/{scored}_{name}": value for name, value in found[scored].items()})
-    job.recorder.close()
     if not sweep:
         log.info("%s  (TensorBoard: tensorboard --logdir %s)", folder, folder)
     return monitored
@@ -137,16 +146,20 @@ class Loaded:
         self.cfg = cfg
         self.device = open_device(cfg)
         checkpoint = Checkpoints(folder).load("best" if (folder / "checkpoints" / "best").exists() else "last")
-        self.task, self.source = open_task(cfg)
+        self.task: Task = build(cfg["task"], cfg["trust"])
         self.task.load_state(checkpoint.task)
         self.model = open_model(cfg, self.task.spec, self.device)
         put_weights(self.model, checkpoint.weights)
         self.model.eval()
         self.decoder = Decoder(**cfg["decode"], seed=cfg["seed"])
 
+    @cached_property
+    def source(self) -> Any:
+        return open_data(self.cfg, self.task)
+
     def predict(self, inputs: Sequence[str], details: bool = False) -> list[Any]:
-        """The answer to each input, in order: a text, a label, a forecast. With `details`, dictionaries of the input, the
-        output and what else is known: scores, log-probabilities, the alignment where the model has one."""
+        """The answer to each input, in order: a text, a label, a forecast. With `details`, dictionaries of the input,
+        the output and what else is known: scores, log-probabilities, the alignment where the model has one."""
         answers = self.task.predict(self.model, list(inputs), self.decoder) if inputs else []
         if details:
             return [answer | self.task.details(self.model, answer) for answer in answers]
@@ -154,7 +167,7 @@ class Loaded:
 
     def evaluate(self, split: str = "test") -> dict[str, float]:
         """The metrics of a split of the run's data."""
-        loader = self.task.loader(self.source.read(split), EVALUATION, None)
+        loader = self.task.loader(read(self.source, split), EVALUATION, None)
         return self.task.score(score_split(self.model, self.task, loader, self.decoder, self.device))
 
 
@@ -168,36 +181,49 @@ def load(folder: str | Path) -> Loaded:
 def evaluate(cfg: Config, checkpoint: Path) -> None:
     """Scores the validation and the test split with the weights of a run folder, beside the baselines."""
     loaded = Loaded(cfg, checkpoint)
-    train_records = loaded.source.read("train")
+    train_records = read(loaded.source, "train")
     found: dict[str, Any] = {}
     for split in ("valid", "test"):
         found[split] = loaded.evaluate(split)
         print(f"{split:6} {line(found[split])}")
-        for name, scores in loaded.task.baselines(train_records, loaded.source.read(split)).items():
+        for name, scores in loaded.task.baselines(train_records, read(loaded.source, split)).items():
             print(f"{'':6} {told(name, scores)}")
     if cfg["output"] not in (None, "-"):
-        write(Path(cfg["output"]), json.dumps(found, indent=1).encode())
+        with open_output(cfg) as out:
+            print(json.dumps(found, indent=1), file=out)
 
 
 def predict(cfg: Config, checkpoint: Path) -> None:
     """Answers each line of the input with one line of the output, as the input comes in."""
     loaded = Loaded(cfg, checkpoint)
     as_json = cfg["format"] == "jsonl"
-    out = sys.stdout if cfg["output"] in (None, "-") else Path(cfg["output"]).open("w", encoding="utf-8")
-    try:
+    with nullcontext(sys.stdout) if cfg["output"] in (None, "-") else open_output(cfg) as out:
+        done = 0
         for lines in blocks(cfg["input"]):
-            for answer in loaded.predict(lines, details=as_json):
+            try:
+                answers = loaded.predict(lines, details=as_json)
+            except LineError as error:
+                raise LineError(done + error.number, error.problem) from None
+            for answer in answers:
                 print(json.dumps(answer, ensure_ascii=False) if as_json else one_line(answer), file=out)
             out.flush()
-    finally:
-        if out is not sys.stdout:
-            out.close()
+            done += len(lines)
+
+
+def open_output(cfg: Config) -> TextIO:
+    file, source = Path(cfg["output"]).expanduser(), cfg["input"]
+    if source not in (None, "-") and file.exists() and file.samefile(Path(source).expanduser()):
+        raise UserError(f"output={file}: this is the input too; choose another file")
+    try:
+        return file.open("w", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"output={file}: the file cannot be written ({error.strerror})") from None
 
 
 def blocks(name: str) -> Iterator[list[str]]:
     """Lines of a file, or of standard input where the name is -, in blocks of what is there to be read."""
     rest = b""
-    descriptor = sys.stdin.fileno() if name == "-" else os.open(name, os.O_RDONLY)
+    descriptor = sys.stdin.fileno() if name == "-" else os.open(Path(name).expanduser(), os.O_RDONLY)
     try:
         while block := os.read(descriptor, 1 << 16):
             *lines, rest = (rest + block).split(b"\n")
@@ -218,8 +244,10 @@ def decoded(text: bytes, name: str) -> str:
 
 
 def one_line(answer: Any) -> str:
-    """An answer as a line: texts with their line ends written as \\n, lists of numbers as JSON."""
-    return answer.replace("\\", "\\\\").replace("\n", "\\n") if isinstance(answer, str) else json.dumps(answer)
+    """An answer as a line: texts with their line ends written as \\n and \\r, lists of numbers as JSON."""
+    if not isinstance(answer, str):
+        return json.dumps(answer)
+    return answer.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
 
 
 # ---------------------------------------------------------------------------------------------------- the axes
@@ -241,20 +269,27 @@ def open_device(cfg: Config) -> torch.device:
     return torch.device(name)
 
 
-def open_task(cfg: Config) -> tuple[Task, Any]:
-    """The task and the data, if they and the model fit together."""
-    task, source = build(cfg["task"], cfg["trust"]), build(cfg["data"], cfg["trust"])
-    if source.kind not in task.kinds:
+def open_data(cfg: Config, task: Task) -> Any:
+    """The data, if it, the task and the model fit together: which their classes tell before anything is prepared."""
+    kind = locate(cfg["data"]["_target_"], cfg["trust"]).kind
+    if kind not in task.kinds:
         raise UserError(
-            f"data of the kind {source.kind!r} does not fit this task, which takes {' or '.join(map(repr, task.kinds))}; "
+            f"data of the kind {kind!r} does not fit this task, which takes {' or '.join(map(repr, task.kinds))}; "
             f"data that fits: {', '.join(fitting('data', lambda found: found.kind in task.kinds))}"
         )
-    outline = task.outline(source.kind)
+    outline = task.outline(kind)
     model = locate(cfg["model"]["_target_"], cfg["trust"])
     if reason := model.refuse(outline):
         fits = fitting("model", lambda found: found.refuse(outline) is None)
         raise UserError(f"{model.__name__} does not fit this task: {reason}; models that fit: {', '.join(fits)}")
-    return task, source
+    return build(cfg["data"], cfg["trust"])
+
+
+def read(source: Any, split: str) -> Sequence[Any]:
+    records = source.read(split)
+    if not len(records):
+        raise UserError(f"data: the {split} split is empty")
+    return records
 
 
 def fitting(axis: str, fits: Callable[[Any], bool]) -> list[str]:

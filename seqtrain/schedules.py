@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass
@@ -16,6 +17,10 @@ class Constant:
 
     def observe(self, better: bool) -> None:
         pass
+
+    def state(self) -> dict[str, Any]:
+        """What has changed since the start; attributes by name."""
+        return {}
 
 
 @dataclass
@@ -54,3 +59,6 @@ class Plateau(Constant):
         self.stale = 0 if better else self.stale + 1
         if self.stale > self.patience:
             self.level, self.stale = self.level * self.drop, 0
+
+    def state(self) -> dict[str, Any]:
+        return {"level": self.level, "stale": self.stale}

@@ -70,7 +70,7 @@ TYPES: dict[str, Callable[[Any], bool]] = {
     "int": lambda v: isinstance(v, int) and not isinstance(v, bool),
     "float": is_number,
     "bool": lambda v: isinstance(v, bool),
-    "str": lambda v: isinstance(v, str),
+    "str": lambda v: isinstance(v, str) or is_number(v),  # name=3 on a command line
     "null": lambda v: v is None,
     "dict": lambda v: isinstance(v, dict),
     "list": lambda v: isinstance(v, list),
@@ -278,23 +278,24 @@ def show(value: Any) -> str:
 
 
 def conform(config: dict[str, Any], schema: Schema, prefix: str = "") -> dict[str, Any]:
-    """The same configuration with ints made floats where only a float is meant."""
+    """The same configuration with ints made floats, and numbers text, where only that is meant."""
     out = {}
     for name, value in config.items():
         key = schema.keys.get(f"{prefix}{name}")
         if isinstance(value, dict) and key is None:
             out[name] = conform(value, schema, f"{prefix}{name}.")
         else:
-            out[name] = as_float(value, key.expected) if key else value
+            out[name] = settle(value, key.expected) if key else value
     return out
 
 
-def as_float(value: Any, expected: str) -> Any:
-    if "float" not in expected or re.search(r"\bint\b", expected):
-        return value
+def settle(value: Any, expected: str) -> Any:
     if isinstance(value, list):
-        return [as_float(x, expected) for x in value]
-    return float(value) if TYPES["int"](value) else value
+        return [settle(x, expected) for x in value]
+    types = set(re.findall(r"\b(int|float|str)\b", expected))
+    if is_number(value) and len(types) == 1 and types != {"int"}:
+        return float(value) if types == {"float"} else str(value)
+    return value
 
 
 def suggest(name: str, schema: Schema, more: tuple[str, ...] = ()) -> str:

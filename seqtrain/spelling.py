@@ -23,7 +23,7 @@ def likeness(word: str, name: str) -> float:
 
 
 def nearest_keys(name: str, names: list[str], about: Callable[[str], str] = lambda name: "") -> list[str]:
-    """What a wrong key may stand for: the same last word elsewhere, or a like name or meaning, its own section first."""
+    """What a wrong key may stand for: the same last word elsewhere, or a like name or meaning."""
     section, _, last = name.replace("/", ".").rpartition(".")
     if same := [n for n in names if n.rpartition(".")[2] == last]:
         return same[:3]

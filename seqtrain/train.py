@@ -27,19 +27,20 @@ from seqtrain.tasks.base import Task
 log = logging.getLogger(__name__)
 
 
-class Diverged(RuntimeError):
-    """The loss is no longer a number."""
+class Diverged(FloatingPointError):
+    """The loss or the monitor is no longer a number."""
 
 
 @dataclass
 class Progress:
-    """How far a training has come. position: batches of the epoch that were trained on. stale: evaluations since
-    the best one. items, seconds: target items trained on, and the time it took, evaluations left out."""
+    """How far a training has come. position: batches of the epoch that were trained on. best: the rank of the best
+    evaluation; stale: evaluations since. items, seconds: target items trained on, and the time it took, evaluations
+    left out. padding, positions: how many positions were padding, and all."""
 
     step: int = 0
     epoch: int = 0
     position: int = 0
-    best: float | None = None
+    best: list[float] | None = None
     stale: int = 0
     items: int = 0
     padding: int = 0
@@ -70,10 +71,11 @@ class Job:
     def save(self, best: bool = False) -> None:
         with self.average.applied():
             weights = {name: weight.cpu().clone() for name, weight in weights_of(self.model).items()}
+        self.recorder.flush()
         training = {
             "weights": weights_of(self.model),
             "optimizer": self.optimizer.state_dict(),
-            "schedule": vars(self.schedule),
+            "schedule": self.schedule.state(),
             "average": self.average.state(),
             "progress": asdict(self.progress),
             "carried": self.carried,
@@ -85,7 +87,10 @@ class Job:
     def restore(self, checkpoint: Checkpoint) -> None:
         training = map_containers(lambda tensor: tensor.to(self.device), checkpoint.training)
         put_weights(self.model, training["weights"])
+        settings = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(training["optimizer"])
+        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update(own)  # what the configuration says now holds
         vars(self.schedule).update(training["schedule"])
         self.average.load_state(training["average"])
         self.progress = Progress(**training["progress"])
@@ -127,7 +132,7 @@ class Trainer:
             self.profiler(folder) as tick,
         ):
             running = Running(job.device)
-            while progress.step < total and not self.out_of_patience(progress):
+            while not self.done(progress, total):
                 size = job.train.size(progress.epoch)
                 batches = job.train.epoch(progress.epoch, progress.position)
                 while group := list(islice(batches, self.accumulate)):
@@ -156,7 +161,7 @@ class Trainer:
                         job.save()
                         log.warning("interrupted at step %d; to go on: seqtrain resume=%s", progress.step, folder)
                         raise SystemExit(128 + interruption.signal)
-                    if progress.step == total or self.out_of_patience(progress):
+                    if self.done(progress, total):
                         break
         running.flush(job)
 
@@ -203,9 +208,9 @@ class Trainer:
             found = task.score(totals)
             job.recorder.show(progress.step, task.show(job.model, job.valid.examples, totals, decoder))
         value = found[task.monitor]
-        sign = 1 if task.direction == "max" else -1
-        better = value == value and (progress.best is None or sign * value > sign * progress.best)
-        progress.best, progress.stale = (value, 0) if better else (progress.best, progress.stale + 1)
+        rank = [value if task.direction == "max" else -value, -found["loss"]]  # the loss decides between equals
+        better = value == value and (progress.best is None or rank > progress.best)
+        progress.best, progress.stale = (rank, 0) if better else (progress.best, progress.stale + 1)
         job.schedule.observe(better)
         job.recorder.scalars(progress.step, found, "valid")
         progress.curve.append({"step": progress.step, "seconds": round(progress.seconds, 1), **found})
@@ -221,8 +226,9 @@ class Trainer:
         per_epoch = -(-loader.size() // self.accumulate)
         return self.max_steps if self.max_steps is not None else (self.epochs or 1) * per_epoch
 
-    def out_of_patience(self, progress: Progress) -> bool:
-        return self.patience is not None and progress.stale >= self.patience
+    def done(self, progress: Progress, total: int) -> bool:
+        """Whether the last step is taken, or the patience at an end."""
+        return progress.step >= total or (self.patience is not None and progress.stale >= self.patience)
 
     @contextmanager
     def profiler(self, folder: Path) -> Iterator[Any]:

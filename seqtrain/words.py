@@ -83,7 +83,10 @@ def group_problem(o: Override, configs: Configs) -> str | None:
     if o.type is not OverrideType.CHANGE or o.package is not None:
         return f"{o.input_line}: write {spelled}"
     options = configs.options(group)
-    for value in sweep_values(o):
+    values = sweep_values(o)
+    if not values:
+        return f"{o.input_line}: no {group} matches; there are: {', '.join(options)}"
+    for value in values:
         if not isinstance(value, str | int | float) and value is not None:
             return f"{o.input_line}: {group} takes the name of one option; there are: {', '.join(options)}"
         if value is None and group in ("experiment", "hydra/callbacks"):

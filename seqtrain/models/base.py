@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Num
@@ -24,6 +24,7 @@ class Output(NamedTuple):
     penalty: Tensor | None = None
 
 
+@runtime_checkable
 class MakeBackbone(Protocol):
     """The chosen backbone, waiting for its sizes."""
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from seqtrain import baselines, metrics, plots
 from seqtrain.batch import Batch, Fixed, Reals, Source, Spec, real_positions
-from seqtrain.config import UserError
+from seqtrain.config import LineError, UserError
 from seqtrain.data import Series
 from seqtrain.metrics import Totals
 from seqtrain.tasks.base import Task, by_length
@@ -108,8 +108,8 @@ class Forecasting(Task):
         }
 
     def predict(self, model: Any, lines: list[str], decoder: Any) -> list[dict[str, Any]]:
-        """A line holds the history of a series: numbers separated by commas or spaces, "nan" where one is missing, or a
-        JSON list of numbers, of lists of numbers where there are several channels."""
+        """A line holds the history of a series: numbers separated by commas or spaces, "nan" (between commas also
+        nothing) where one is missing, or a JSON list: of numbers, or of lists where there are several channels."""
         device = next(model.parameters()).device
         histories = [self.parse(line, number) for number, line in enumerate(lines, 1)]
         answers: list[dict[str, Any]] = []
@@ -130,17 +130,24 @@ class Forecasting(Task):
 
     def parse(self, line: str, number: int) -> np.ndarray:
         try:
-            parts = json.loads(line) if line.lstrip().startswith("[") else line.replace(",", " ").split()
+            if line.lstrip().startswith("["):
+                parts = json.loads(line)
+            else:
+                parts = [part.strip() or np.nan for part in line.split(",")] if "," in line else line.split()
             values = np.array([[np.nan] if part is None else np.atleast_1d(part) for part in parts], float)
         except (ValueError, TypeError):
-            raise UserError(f"input, line {number}: expected numbers, found {line[:60]!r}") from None
-        if values.ndim != 2 or values.shape[1] != len(self.channels):
-            raise UserError(f"input, line {number}: expected {len(self.channels)} value(s) a step: {self.channels}")
+            raise LineError(number, f"expected numbers, found {line[:60]!r}") from None
         if len(values) < self.context:
-            raise UserError(f"input, line {number}: {len(values)} values; the model reads the last {self.context}")
-        if np.isnan(values[-self.context :]).all():
-            raise UserError(f"input, line {number}: none of the last {self.context} values is known")
-        return values[-self.context :]
+            raise LineError(number, f"{len(values)} values; the model reads the last {self.context}")
+        if values.ndim != 2 or values.shape[1] != len(self.channels):
+            raise LineError(number, f"expected {len(self.channels)} value(s) a step: {', '.join(self.channels)}")
+        values = values[-self.context :]
+        if np.isinf(values).any():
+            raise LineError(number, "expected finite numbers")
+        unknown = [name for i, name in enumerate(self.channels) if np.isnan(values[:, i]).all()]
+        if unknown:
+            raise LineError(number, f"none of the last {self.context} values of {unknown[0]} is known")
+        return values
 
     def show(self, model: Any, examples: Windows, totals: Totals, decoder: Any) -> dict[str, Any]:
         rows = np.linspace(0, len(examples.ends) - 1, 4).astype(int)
@@ -179,8 +186,8 @@ class Windows:
         if not len(self.ends):
             longest = max(len(series.values) for series in records)
             raise UserError(
-                f"task.context={task.context} and task.horizon={task.horizon} need {task.context + task.horizon} steps; "
-                f"the longest series of a split has {longest}"
+                f"task.context={task.context} and task.horizon={task.horizon} need {task.context + task.horizon} "
+                f"steps; the longest series of a split has {longest}"
             )
 
     @property

@@ -13,10 +13,10 @@ from torch import Tensor
 from seqtrain import metrics
 from seqtrain.baselines import CharNgram, LanguageJudge
 from seqtrain.batch import Batch, Batching, Free, Loader, Ragged, Source, Spec, Tokens, real_positions
-from seqtrain.config import UserError
+from seqtrain.config import LineError, UserError
 from seqtrain.data import Labelled
 from seqtrain.metrics import Totals
-from seqtrain.schema import did_you_mean, near
+from seqtrain.spelling import did_you_mean, near
 from seqtrain.tasks.base import Task, cross_entropy, same_length, table
 from seqtrain.text import END, PAD, Tokenizer
 
@@ -135,7 +135,7 @@ class Generation(Task):
         label, _, prompt = line.partition("\t")
         if label not in self.labels:
             known = did_you_mean(near(label, self.labels)) or f": one of {', '.join(self.labels)}"
-            raise UserError(f"input, line {number}: {label!r} is not a label of the training data{known}")
+            raise LineError(number, f"{label!r} is not a label of the training data{known}")
         return 1 + self.labels.index(label), prompt
 
     def show(self, model: Any, examples: Stream | Names, totals: Totals, decoder: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from seqtrain.batch import Batch, Fixed, Ragged, Source, Spec, Tokens, real_posi
 from seqtrain.config import UserError
 from seqtrain.data import Labelled
 from seqtrain.metrics import Totals
-from seqtrain.schema import did_you_mean, near
+from seqtrain.spelling import did_you_mean, near
 from seqtrain.tasks.base import Task, by_length, cross_entropy, table
 from seqtrain.text import END, PAD, Tokenizer
 

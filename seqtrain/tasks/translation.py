@@ -12,7 +12,6 @@ from torch import Tensor
 
 from seqtrain import metrics, plots
 from seqtrain.batch import Batch, Free, Ragged, Source, Spec, Tokens, real_positions
-from seqtrain.config import UserError
 from seqtrain.data import Pair
 from seqtrain.metrics import Totals
 from seqtrain.tasks.base import Task, by_length, cross_entropy, table
@@ -150,8 +149,6 @@ class Pairs:
         self.records = records
         self.sources = Ragged([task.encode_source(pair.source) for pair in records])
         self.targets = Ragged([task.encode_target(pair.target) for pair in records])
-        if not len(records):
-            raise UserError("translation: there is no pair of texts in this split")
 
     @property
     def lengths(self) -> np.ndarray:

@@ -1,0 +1,283 @@
+from itertools import product
+
+import pytest
+import torch
+from small import SPECS, make_batch, make_model, model_class, one_row, options, repeated, same, with_padding
+from torch.nn import functional as F
+
+from seqtrain.batch import Aligned, Fixed, Free, Reals, Source, Spec, Tokens, map_tensors
+
+MODELS, BACKBONES = options("model"), options("backbone")
+WORKS = [(model, name) for model, name in product(MODELS, SPECS) if model_class(model).refuse(SPECS[name]) is None]
+GENERATORS = [(model, name) for model, name in WORKS if model_class(model).decodes]
+VARIANTS = [  # of the generators: what decodes differently
+    *[("attn_seq2seq", {"attention": kind}) for kind in ("dot", "general", "additive", "multi_head")],
+    *[("attn_seq2seq", {"input_feeding": True, "attention": kind}) for kind in ("dot", "additive")],
+    ("seq2seq", {}),
+    ("one_to_many", {}),
+]
+
+
+def spec_for(model: str) -> str:
+    return "one to tokens" if model == "one_to_many" else "tokens to tokens"
+
+
+def loss_of(model, batch):
+    """Cross-entropy, or the squared error of reals."""
+    scores, target = model(batch).scores.float(), batch.real(batch.target)
+    return F.cross_entropy(scores, target) if target.ndim == 1 else F.mse_loss(scores, target)
+
+
+# ------------------------------------------------------------------------------------------- what fits and what does not
+
+
+def test_each_model_takes_the_forms_it_is_made_for():
+    fits = {model: {name for m, name in WORKS if m == model} for model in MODELS}
+    sequences = {"tokens to tokens", "reals to reals", "reals to tokens"}
+    assert fits["many_to_one"] == {"tokens to label", "reals to reals"}
+    assert fits["one_to_many"] == {"nothing to tokens", "one to tokens", "image to tokens"}
+    assert fits["seq2seq"] == fits["attn_seq2seq"] == sequences
+
+
+def every_form():
+    sources = [(None, Source.NONE)]
+    sources += [(p, form) for p in (Tokens(7), Reals((3,)), Reals((1, 2, 2))) for form in (Source.ONE, Source.MANY)]
+    for (source, form), inputs, output in product(
+        sources, (None, Tokens(4), Reals((4,)), Reals((6,))), (Fixed(1), Fixed(3), Aligned(), Free())
+    ):
+        yield Spec(source, form, inputs, 4, output)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_form_works_or_is_refused_with_a_reason(model):
+    worked = 0
+    for spec in every_form():
+        reason = model_class(model).refuse(spec)
+        if reason is None:
+            batch = make_batch(spec)
+            scores = make_model(model, spec)(batch).scores
+            assert scores.shape == (int(batch.target_lengths.sum()), 4)
+            assert scores.isfinite().all()
+            worked += 1
+        else:
+            assert reason.startswith(("it takes ", "it writes "))
+    assert worked
+
+
+@pytest.mark.parametrize(
+    ("model", "spec", "reason"),
+    [
+        ("many_to_one", "nothing to tokens", "it takes a sequence, not nothing"),
+        ("many_to_one", "tokens to tokens", "it writes a fixed number of positions, not a sequence that ends by itself"),
+        ("one_to_many", "tokens to tokens", "it takes nothing or a single input, not a sequence"),
+        ("seq2seq", "tokens to tags", "it writes a fixed number .* or a sequence .*, not one position for each that comes in"),
+        ("attn_seq2seq", "tokens to label", "a class label"),
+    ],
+)  # fmt: skip
+def test_a_refusal_says_what_the_model_does_and_what_was_asked(model, spec, reason):
+    refusal = model_class(model).refuse(SPECS[spec])
+    assert refusal is not None
+    with pytest.raises(AssertionError, match=reason):
+        raise AssertionError(refusal)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize(("model", "spec"), WORKS)
+def test_a_step_reaches_all_parameters_and_lowers_the_loss(model, spec, backbone):
+    made, batch = make_model(model, spec, backbone, num_layers=2).train(), make_batch(spec)
+    optimizer = torch.optim.SGD(made.parameters(), 0.01)
+    loss = loss_of(made, batch)
+    loss.backward()
+    untouched = [name for name, p in made.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    optimizer.step()
+    assert untouched == []
+    assert loss_of(made, batch) < loss
+
+
+@pytest.mark.parametrize("teacher_forcing", [1.0, 0.5])
+@pytest.mark.parametrize(("model", "spec"), WORKS)
+def test_a_step_works_in_bfloat16(model, spec, teacher_forcing):
+    changes = {"teacher_forcing": teacher_forcing} if model_class(model).decodes else {}
+    for more in ({}, {"input_feeding": True, "attention": "additive", "num_layers": 2}):
+        if more and model != "attn_seq2seq":
+            continue
+        made, batch = make_model(model, spec, **changes, **more).train(), make_batch(spec)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = loss_of(made, batch)
+        loss.backward()
+        with torch.no_grad():
+            exact = loss_of(make_model(model, spec, **changes, **more).train(), batch)
+        assert all(p.grad.isfinite().all() and p.grad.dtype == torch.float32 for p in made.parameters())
+        assert teacher_forcing < 1 or loss.item() == pytest.approx(exact.item(), rel=0.03)
+
+
+# --------------------------------------------------------------------------------------- the same numbers, whatever the cut
+
+
+@pytest.mark.parametrize("num_layers", [1, 2])
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize(("model", "spec"), WORKS)
+def test_neither_padding_nor_the_cut_changes_a_score(model, spec, backbone, num_layers):
+    """The scores of examples one by one, one after the other, are the scores of the batch: this is also their order."""
+    made, batch = make_model(model, spec, backbone, num_layers=num_layers), make_batch(spec)
+    scores = made(batch).scores
+    same(torch.cat([made(one_row(batch, row)).scores for row in range(3)]), scores)
+    same(made(with_padding(batch, source=3, target=0 if isinstance(SPECS[spec].form, Fixed) else 2)).scores, scores)
+
+
+@pytest.mark.parametrize("changes", [{"pooling": kind} for kind in ("last", "mean", "max", "attention")])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_no_pooling_sees_padding(changes, bidirectional):
+    made = make_model("many_to_one", "tokens to label", bidirectional=bidirectional, **changes)
+    batch = make_batch("tokens to label")
+    scores = made(batch).scores
+    same(torch.cat([made(one_row(batch, row)).scores for row in range(3)]), scores)
+    same(made(with_padding(batch, source=3, target=0)).scores, scores)
+
+
+@pytest.mark.parametrize(("model", "changes"), VARIANTS)
+def test_no_variant_sees_padding(model, changes):
+    spec = spec_for(model)
+    made, batch = make_model(model, spec, num_layers=2, **changes), make_batch(spec)
+    scores = made(batch).scores
+    same(torch.cat([made(one_row(batch, row)).scores for row in range(3)]), scores)
+    same(made(with_padding(batch, source=3, target=2)).scores, scores)
+
+
+def test_a_long_text_goes_on_with_its_state():
+    made = make_model("one_to_many", "nothing to tokens", num_layers=2)
+    batch = make_batch("nothing to tokens", lengths=(6, 6, 6))
+    whole, state, pieces = made(batch), None, []
+    for ids in batch.inputs.split(2, 1):
+        output = made(batch._replace(inputs=ids, index=torch.arange(6)), state)
+        state = output.state
+        pieces.append(output.scores.view(3, 2, -1))
+    same(torch.cat(pieces, 1).flatten(0, 1), whole.scores)
+    same(state, whole.state)
+
+
+# --------------------------------------------------------------------------------------------------- start, decode, output
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+@pytest.mark.parametrize(("model", "changes"), VARIANTS)
+def test_decoding_in_steps_or_pieces_equals_the_whole(model, changes, num_layers, backbone):
+    made = make_model(model, spec_for(model), backbone, num_layers=num_layers, **changes)
+    batch = make_batch(spec_for(model))
+    memory, first = made.start(batch)
+    whole, end = made.decode(batch.inputs, first, memory)
+    for sizes in ([1] * 6, [1, 3, 2]):
+        state, pieces = first, []
+        for piece in batch.inputs.split(sizes, 1):
+            hidden, state = made.decode(piece, state, memory)
+            pieces.append(hidden)
+        same(torch.cat(pieces, 1), whole)
+        same(state, end)
+    same(made.output(batch.real(whole)), made(batch).scores)
+
+
+@pytest.mark.parametrize(("model", "changes"), VARIANTS)
+def test_hypotheses_side_by_side_share_the_memory_of_their_source(model, changes):
+    made = make_model(model, spec_for(model), num_layers=2, **changes)
+    batch = make_batch(spec_for(model))
+    inputs = torch.randint(1, 9, (6, 4))  # two hypotheses a source
+    memory, state = made.start(batch)
+    state = map_tensors(lambda t: t.repeat_interleave(2, 0), state)
+    twice, other = made.start(repeated(batch, 2))
+    same(state, other)
+    same(made.decode(inputs, state, memory), made.decode(inputs, other, twice))
+
+
+@pytest.mark.parametrize("input_feeding", [False, True])
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_align_tells_the_weights_of_decode(num_layers, input_feeding):
+    made = make_model("attn_seq2seq", "tokens to tokens", num_layers=num_layers, input_feeding=input_feeding)
+    batch = make_batch("tokens to tokens")
+    seen = []
+    made.attention.register_forward_hook(lambda module, arguments, result: seen.append(result[1]))
+    made(batch)
+    used = torch.cat(seen, 1)
+    weights = made.align(batch)
+    same(weights, used)
+    same(weights.sum(-1), torch.ones(3, 6))
+    assert (weights[1, :, 3:] == 0).all()
+    assert make_model("seq2seq", "tokens to tokens").align(batch) is None
+
+
+@pytest.mark.parametrize("embedding_size", [8, 6])
+@pytest.mark.parametrize(("model", "spec"), [(m, name) for m, name in GENERATORS if "to tokens" in name])
+def test_tied_embeddings_are_one_tensor(model, spec, embedding_size):
+    made = make_model(model, spec, tie_embeddings=True, embedding_size=embedding_size)
+    free = make_model(model, spec, embedding_size=embedding_size)
+    assert made.output.scores.weight is made.embedding.map.weight
+    assert free.output.scores.weight is not free.embedding.map.weight
+    assert made.output(made.decode(torch.ones(3, 1, dtype=torch.long), *made.start(make_batch(spec))[::-1])[0]).ndim == 3
+
+
+def test_embeddings_of_reals_or_of_another_vocabulary_are_not_tied():
+    assert make_model("seq2seq", "reals to reals", tie_embeddings=True).output.scores.weight.shape == (2, 8)
+    other = SPECS["tokens to tokens"]._replace(outputs=5)
+    assert make_model("seq2seq", other, tie_embeddings=True).output.scores.weight.shape == (5, 8)
+
+
+# ----------------------------------------------------------------------------------------------------- reading one's own
+
+
+@pytest.mark.parametrize(("model", "spec"), GENERATORS)
+def test_a_roll_out_with_the_true_inputs_equals_the_whole(model, spec):
+    made, batch = make_model(model, spec), make_batch(spec)
+    memory, state = made.start(batch)
+    same(made.roll_out(batch.inputs, state, memory, 1.0), made.decode(batch.inputs, state, memory))
+
+
+@pytest.mark.parametrize(("model", "spec"), GENERATORS)
+def test_a_roll_out_without_them_feeds_the_best_scores_back(model, spec):
+    made, batch = make_model(model, spec), make_batch(spec)
+    memory, state = made.start(batch)
+    hidden, _ = made.roll_out(batch.inputs, state, memory, 0.0)
+    scores, own = made.output(hidden), batch.inputs.clone()
+    if own.ndim == 2:
+        own[:, 1:] = scores.argmax(-1)[:, :-1]
+    else:
+        own[:, 1:, :2] = scores[:, :-1]
+    same(made.decode(own, state, memory)[0], hidden)
+
+
+@pytest.mark.parametrize("model", ["seq2seq", "attn_seq2seq"])
+def test_a_forecast_is_made_without_the_values_that_it_forecasts(model):
+    made, batch = make_model(model, "reals to reals"), make_batch("reals to reals")
+    blind = batch.inputs.clone()
+    blind[:, 1:, :2] = torch.nan
+    scores = made(batch._replace(inputs=blind)).scores
+    assert scores.isfinite().all()
+    same(scores, made(batch).scores, 0)
+    blind[:, 2:, 2:] += 1  # covariates are known, and read
+    assert not torch.allclose(made(batch._replace(inputs=blind)).scores, scores)
+
+
+def test_many_to_one_reads_covariates_and_no_values():
+    made, batch = make_model("many_to_one", "reals to reals"), make_batch("reals to reals")
+    blind = batch.inputs.clone()
+    blind[..., :2] = torch.nan
+    same(made(batch._replace(inputs=blind)).scores, made(batch).scores, 0)
+    blind[:, 2:, 2:] += 1
+    assert not torch.allclose(made(batch._replace(inputs=blind)).scores, made(batch).scores)
+
+
+def test_teacher_forcing_is_the_share_of_true_inputs():
+    made = make_model("one_to_many", "nothing to tokens", teacher_forcing=0.7).train()
+    with torch.no_grad():
+        made.output.scores.bias[3] = 100  # what it writes
+    batch = make_batch("nothing to tokens", lengths=(11,) * 200, source_lengths=(1,) * 200)
+    seen = []
+    made.embedding.register_forward_hook(lambda module, arguments, result: seen.append(arguments[0]))
+    made(batch._replace(inputs=torch.full((200, 11), 8)))
+    read = torch.cat(seen, 1)
+    assert (read[:, 0] == 8).all()
+    assert set(read.unique().tolist()) == {3, 8}
+    assert (read[:, 1:] == 8).float().mean().item() == pytest.approx(0.7, abs=0.04)
+    assert 0 < (read[:, 1] == 8).sum() < 200  # each row draws for itself
+    seen.clear()
+    made.eval()(batch._replace(inputs=torch.full((200, 11), 8)))
+    assert (seen[0] == 8).all()  # free text is scored on the true inputs
