@@ -28,8 +28,8 @@ Usage
   seqtrain [AXIS=OPTION ...] [KEY=VALUE ...]              train
   seqtrain mode=evaluate checkpoint=RUN                   score a trained run
   seqtrain mode=predict checkpoint=RUN input=FILE         use it; - is standard input
-  seqtrain resume=RUN                                     go on where an interrupted training stopped
-  seqtrain -m KEY=VALUE,VALUE ...                         a sweep: every combination, with a table at its end
+  seqtrain resume=RUN                                     go on with an interrupted training
+  seqtrain -m KEY=VALUE,VALUE ...                         a sweep: every combination, and a table
 
   RUN is the folder that a training leaves: outputs/<task>/<model>/<date-time>-<id>.
 """
@@ -81,12 +81,7 @@ def axes(configs: Configs) -> Iterator[str]:
         options = configs.options(group)
         if not options:
             continue
-        about = AXES.get(group, "")
-        yield (
-            f"  {group}"
-            + (f": {about}" if about else "")
-            + f"; for example {group}={example(options, start.get(group))}"
-        )
+        yield f"  {group}: {AXES.get(group, 'your own')}; for example {group}={example(options, start.get(group))}"
         for option in options:
             path = configs.file(f"{group}/{option}")
             mark = "*" if start.get(group) == option else " "

@@ -280,8 +280,9 @@ def open_data(cfg: Config, task: Task) -> Any:
     outline = task.outline(kind)
     model = locate(cfg["model"]["_target_"], cfg["trust"])
     if reason := model.refuse(outline):
+        name = ", ".join(fitting("model", lambda found: found is model)) or model.__name__
         fits = fitting("model", lambda found: found.refuse(outline) is None)
-        raise UserError(f"{model.__name__} does not fit this task: {reason}; models that fit: {', '.join(fits)}")
+        raise UserError(f"model={name} does not fit this task: {reason}; models that fit: {', '.join(fits)}")
     return build(cfg["data"], cfg["trust"])
 
 

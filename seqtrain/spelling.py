@@ -31,7 +31,7 @@ def nearest_keys(name: str, names: list[str], about: Callable[[str], str] = lamb
     def score(known: str) -> float:
         known_section, _, known_last = known.rpartition(".")
         meaning = re.split(r"[,;:(]", about(known))[0].strip().replace(" ", "_")
-        return max(likeness(last, known_last), likeness(last, meaning) - 0.1) + 0.1 * (known_section == section)
+        return max(likeness(last, known_last), likeness(last, meaning) - 0.1) + 0.15 * (known_section == section)
 
     scores = {known: score(known) for known in names}
     best = max(scores.values(), default=0.0)

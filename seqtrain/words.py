@@ -161,7 +161,9 @@ def word_problems(o: Override, schema: Schema, configs: Configs) -> list[str]:
 def unknown_key(name: str, o: Override, schema: Schema, configs: Configs) -> str:
     groups = configs.groups()
     message = f"{name}: there is no such key"
-    section, _, last = name.replace("/", ".").partition(".")
+    if (spelled := name.replace("/", ".")) in schema.keys:
+        return f"{message}{did_you_mean([spelled])}"
+    section, _, last = spelled.partition(".")
     if (holder := name.rpartition(".")[0]) in schema.keys:
         return f"{name}: {holder} is a value and has no keys of its own"
     if section in groups and last:

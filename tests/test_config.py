@@ -66,7 +66,9 @@ def test_type_of_a_comment(comment: str, good: list[Any], bad: list[Any]) -> Non
     assert [value for value in bad if key.takes(value)] == []
 
 
-@pytest.mark.parametrize("comment", ["", "the width of a layer", "paper: Luong et al. 2015", "int of some size: x", "int >= one"])
+@pytest.mark.parametrize(
+    "comment", ["", "the width of a layer", "paper: Luong et al. 2015", "int of some size: x", "int >= one"]
+)
 def test_prose_is_no_type(comment: str) -> None:
     assert parse_comment(comment) is None
 
@@ -128,7 +130,7 @@ def test_conform_makes_floats_and_text(tmp_path: Path) -> None:
 
 
 def test_a_written_config_is_its_own_schema(tmp_path: Path) -> None:
-    found = composed("optimizer.lr=1e-5", "name='a: #b'".replace(": #", "-"))
+    found = composed("optimizer.lr=1e-5", "name=a-b")
     write_config(tmp_path / "config.yaml", found.config, found.schema)
     again = read_schema(tmp_path / "config.yaml")
     values: dict[str, Any] = {e.name: e.value for e in read_entries(tmp_path / "config.yaml") if e.key}
@@ -140,7 +142,9 @@ def test_a_written_config_is_its_own_schema(tmp_path: Path) -> None:
         write_config(tmp_path / "config.yaml", found.config, found.schema)
 
 
-@pytest.mark.parametrize("value", ["", "a b", "x: y", "# no", "1e-3", "null", "é", "${x}", "- a", "'", '"', "a\nb", 1e-9, 10**9])
+@pytest.mark.parametrize(
+    "value", ["", "a b", "x: y", "# no", "1e-3", "null", "é", "${x}", "- a", "'", '"', "a\nb", 1e-9, 10**9]
+)
 def test_any_value_survives_writing(tmp_path: Path, value: Any) -> None:
     schema = schema_of(tmp_path, "key: null  # a comment\n")
     write_config(tmp_path / "out.yaml", {"key": value}, schema)
@@ -150,7 +154,14 @@ def test_any_value_survives_writing(tmp_path: Path, value: Any) -> None:
 # -------------------------------------------------------------------------------- spelling
 
 
-NAMES = ["trainer.batch_size", "trainer.epochs", "optimizer.lr", "model.hidden_size", "model.num_layers", "decode.top_k"]
+NAMES = [
+    "trainer.batch_size",
+    "trainer.epochs",
+    "optimizer.lr",
+    "model.hidden_size",
+    "model.num_layers",
+    "decode.top_k",
+]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +181,10 @@ NAMES = ["trainer.batch_size", "trainer.epochs", "optimizer.lr", "model.hidden_s
     ],
 )
 def test_nearest_key(wrong: str, right: str) -> None:
-    assert nearest_keys(wrong, NAMES, lambda name: "learning rate, at its peak" if name == "optimizer.lr" else "")[0] == right
+    assert (
+        nearest_keys(wrong, NAMES, lambda name: "learning rate, at its peak" if name == "optimizer.lr" else "")[0]
+        == right
+    )
 
 
 def test_no_guess_without_likeness() -> None:
@@ -195,7 +209,9 @@ def test_order_of_precedence(tmp_path: Path) -> None:
     assert mine["task"] == targets["sentiment"]["task"]
     assert mine["model"]["_target_"].endswith("Seq2Seq")
     assert (mine["decode"]["beam_size"], mine["trainer"]["epochs"]) == (3, 77)
-    last = composed("experiment=mine", "task=translation", "model=attn_seq2seq", "decode.beam_size=9", config_dir=tmp_path)
+    last = composed(
+        "experiment=mine", "task=translation", "model=attn_seq2seq", "decode.beam_size=9", config_dir=tmp_path
+    )
     assert last.config["decode"]["beam_size"] == 9
     assert last.config["task"] == targets["translation"]["task"]
     assert last.config["model"]["_target_"].endswith("AttnSeq2Seq")
@@ -220,11 +236,13 @@ def test_mistakes_in_files_name_the_file(tmp_path: Path) -> None:
 def test_own_option_has_its_own_schema(tmp_path: Path) -> None:
     write(
         tmp_path / "data" / "mine.yaml",
-        "# My data.\n_target_: mine.Data\npath: ???  # str: the file\nshare: 0.1  # float in [0, 1)\nnested:\n  size: 3\n",
+        "# My data.\n_target_: mine.Data\npath: ???  # str: a file\nshare: 0.1  # float in [0, 1)\nnested:\n  size: 3\n",
     )
     assert composed("data=mine", "data.path=x", config_dir=tmp_path).config["data"]["path"] == "x"
     assert "data.path needs a value: data.path=..." in mistakes("data=mine", config_dir=tmp_path)
-    found = mistakes("data=mine", "data.path=x", "data.shaer=1", "data.share=1", "data.nested.siez=2", config_dir=tmp_path)
+    found = mistakes(
+        "data=mine", "data.path=x", "data.shaer=1", "data.share=1", "data.nested.siez=2", config_dir=tmp_path
+    )
     for cure in ("did you mean data.share?", "float in [0, 1)", "did you mean data.nested.size?"):
         assert cure in found
 
@@ -236,7 +254,9 @@ def test_option_that_extends_another(tmp_path: Path) -> None:
     assert composed("model=wide", config_dir=tmp_path).config["model"]["hidden_size"] == 512
     assert "int >= 1" in mistakes("model=wide", "model.hidden_size=0", config_dir=tmp_path)
     found = mistakes("model=wrong", config_dir=tmp_path)
-    assert "model.hiden_size: there is no such key; did you mean model.hidden_size? (in model/wrong.yaml, line 5)" in found
+    assert (
+        "model.hiden_size: there is no such key; did you mean model.hidden_size? (in model/wrong.yaml, line 5)" in found
+    )
     assert "float in [0, 1)" in found
 
 
@@ -316,23 +336,26 @@ def test_build_calls_the_target() -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["os.system", "collections.Counter", "seqtrain.config.importlib.import_module", "seqtrain.config.Path", "seqtrain"]
+    "target",
+    ["os.system", "collections.Counter", "seqtrain.config.importlib.import_module", "seqtrain.config.Path", "seqtrain"],
 )
 def test_build_does_not_trust_a_run_folder(target: str) -> None:
     with pytest.raises(UserError):
         locate(target, trust=False)
 
 
-@pytest.mark.parametrize("target", ["no.such.module", "seqtrain.nothing.Model", "seqtrain.config.Nothing", "", "x", "..a"])
+@pytest.mark.parametrize(
+    "target", ["no.such.module", "seqtrain.nothing.Model", "seqtrain.config.Nothing", "", "x", "..a"]
+)
 def test_a_target_that_cannot_be_imported(target: str) -> None:
     with pytest.raises(UserError, match="_target_"):
         locate(target, trust=True)
 
 
 def test_build_tells_wrong_parameters() -> None:
-    with pytest.raises(UserError, match=r"no parameter fractoin; did you mean factor\?|no parameter fractoin"):
-        build({"_target_": "seqtrain.schedules.Plateau", "fractoin": 1})
-    with pytest.raises(UserError, match="needs a value for .*factor"):
+    with pytest.raises(UserError, match=r"no parameter facter; did you mean factor\?"):
+        build({"_target_": "seqtrain.schedules.Plateau", "facter": 1})
+    with pytest.raises(UserError, match=r"needs a value for .*factor"):
         build({"_target_": "seqtrain.schedules.Plateau"})
 
 
@@ -352,7 +375,12 @@ def test_shipped_option_is_documented_and_valid(path: Path) -> None:
     assert lines[0].startswith("# ")
     own = "" if path.parent.name != "task" else "task."
     for entry in read_entries(path):
-        if entry.key and entry.name.startswith(own) and not entry.name.endswith("_target_") and path.parent.name != "experiment":
+        if (
+            entry.key
+            and entry.name.startswith(own)
+            and not entry.name.endswith("_target_")
+            and path.parent.name != "experiment"
+        ):
             assert entry.key.typed, f"{entry.name} has no type"
             assert entry.value == "???" or entry.key.takes(entry.value), entry.name
 

@@ -1,0 +1,262 @@
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+from small import SPECS, make_batch, make_model, one_row, same
+from torch.nn import functional as F
+
+from seqtrain.batch import Batch, Free, Source, Spec, Tokens, map_tensors
+from seqtrain.decode import Beam, Decoder, Hypothesis
+
+END = 3
+TINY = Spec(None, Source.NONE, Tokens(4), 4, Free())
+MODELS = [
+    ("attn_seq2seq", "tokens to tokens"),
+    ("seq2seq", "tokens to tokens"),
+    ("one_to_many", "one to tokens"),
+    ("one_to_many", "nothing to tokens"),
+]
+
+
+def make_decoder(**changes: Any) -> Decoder:
+    settings = {"beam_size": 1, "length_penalty": 1.0, "temperature": 0.0, "top_k": 0, "top_p": 1.0}
+    return Decoder(**{**settings, "max_length": None, "seed": 0, **changes})
+
+
+def lively(model: str, spec: Spec | str, seed: int = 0, **changes: Any) -> Any:
+    """A random model whose scores differ enough for its outputs to differ, in items and in length."""
+    made = make_model(model, spec, seed=seed, **changes)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.mul_(3.0)
+    return made
+
+
+def asked(spec: Spec | str, prompt: int = 1, rows: int = 4) -> Batch:
+    """Sources of different length, and a prompt of random items for each."""
+    lengths = (5, 1, 7, 3, 2, 6, 4, 8)[:rows]
+    return make_batch(spec, source_lengths=lengths, lengths=(prompt,) * rows)
+
+
+def log_prob(made: Any, batch: Batch, row: int, ids: list[int]) -> float:
+    """Of a continuation of a row's prompt, by teacher forcing: one call over prompt and continuation."""
+    alone = one_row(batch, row)
+    prompt = alone.inputs[0].tolist()
+    inputs = torch.tensor([[*prompt, *ids[:-1]]])
+    width = inputs.size(1)
+    alone = alone._replace(inputs=inputs, target=inputs, target_lengths=torch.tensor([width]), index=torch.arange(width))
+    return -F.cross_entropy(made(alone).scores[len(prompt) - 1 :], torch.tensor(ids), reduction="sum").item()
+
+
+def full(found: Hypothesis, bound: int) -> list[int]:
+    """The items of a hypothesis with its end mark, if it had one."""
+    return found.ids if len(found.ids) == bound else [*found.ids, END]
+
+
+def alike(found: list[Hypothesis], others: list[Hypothesis]) -> None:
+    assert [a.ids for a in found] == [b.ids for b in others]
+    assert [a.log_prob for a in found] == pytest.approx([b.log_prob for b in others], abs=1e-4)
+
+
+# ------------------------------------------------------------------------------------------------------------------ greedy
+
+
+@pytest.mark.parametrize("prompt", [1, 3])
+@pytest.mark.parametrize(("model", "spec"), MODELS)
+def test_greedy_takes_the_best_item_after_everything_so_far(model, spec, prompt):
+    made, batch = lively(model, spec), asked(spec, prompt, rows=8)
+    found = make_decoder(max_length=8)(made, batch, END)
+    assert len({tuple(answer.ids) for answer in found}) > 2
+    for row, answer in enumerate(found):
+        alone, wanted = one_row(batch, row), []
+        while len(wanted) < 8 and END not in wanted:
+            inputs = torch.cat([alone.inputs, torch.tensor([wanted], dtype=torch.long)], 1)
+            memory, state = made.start(alone)
+            wanted.append(int(made.output(made.decode(inputs, state, memory)[0])[0, -1].argmax()))
+        assert full(answer, 8) == wanted
+
+
+@pytest.mark.parametrize("settings", [{}, {"beam_size": 4}, {"temperature": 1.0}])
+@pytest.mark.parametrize(("model", "spec"), MODELS)
+def test_log_prob_is_that_of_teacher_forcing(model, spec, settings):
+    made, batch = lively(model, spec), asked(spec, 2)
+    for row, answer in enumerate(make_decoder(max_length=8, **settings)(made, batch, END)):
+        assert answer.log_prob == pytest.approx(log_prob(made, batch, row, full(answer, 8)), abs=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{}, {"input_feeding": True}, {"attention": "additive", "num_layers": 2}])
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_a_batch_equals_its_sentences_one_at_a_time(beam_size, changes):
+    batch, decoder = asked("tokens to tokens", rows=8), make_decoder(beam_size=beam_size, max_length=12)
+    outputs = set()
+    for seed in (1, 7, 9):
+        made = lively("attn_seq2seq", "tokens to tokens", seed, **changes)
+        together = decoder(made, batch, END)
+        alike(together, [decoder(made, one_row(batch, row), END)[0] for row in range(8)])
+        outputs |= {tuple(answer.ids) for answer in together}
+    assert len(outputs) > 6
+
+
+# -------------------------------------------------------------------------------------------------------------------- beam
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_wide_beam_finds_what_exhaustive_search_finds(seed, length_penalty):
+    made, batch, bound = lively("one_to_many", TINY, seed), asked(TINY, rows=1), 4
+    outputs = [(*ids, END) for length in range(bound) for ids in product(range(3), repeat=length)]
+    outputs += product(range(3), repeat=bound)  # cut off at the bound
+    scored = {ids: log_prob(made, batch, 0, list(ids)) / ((5 + len(ids)) / 6) ** length_penalty for ids in outputs}
+    found = make_decoder(beam_size=120, length_penalty=length_penalty, max_length=bound)(made, batch, END)[0]
+    best = max(scored, key=scored.__getitem__)
+    assert tuple(full(found, bound)) == best
+    assert found.log_prob / ((5 + len(best)) / 6) ** length_penalty == pytest.approx(scored[best], abs=1e-4)
+
+
+@pytest.mark.parametrize(("model", "spec"), MODELS)
+def test_a_beam_of_one_is_greedy(model, spec):
+    made, batch = lively(model, spec), asked(spec)
+    with torch.inference_mode():
+        found = Beam(made, batch, END, torch.full((4,), 8), 1, 0.0).search()
+    alike(found, make_decoder(max_length=8)(made, batch, END))
+
+
+def test_a_wider_beam_is_no_worse_on_the_whole():
+    totals = {}
+    for size in (1, 8):
+        decoder = make_decoder(beam_size=size, length_penalty=0.0, max_length=10)
+        made = [lively("seq2seq", "tokens to tokens", seed) for seed in range(5)]
+        totals[size] = sum(found.log_prob for one in made for found in decoder(one, asked("tokens to tokens"), END))
+    assert totals[8] > totals[1] + 1
+
+
+def test_the_length_penalty_favours_long_outputs():
+    made, batch = lively("seq2seq", "tokens to tokens", 1), asked("tokens to tokens", rows=8)
+    items = [
+        sum(len(found.ids) for found in make_decoder(beam_size=4, length_penalty=a, max_length=20)(made, batch, END))
+        for a in (0.0, 1.0, 4.0)
+    ]
+    assert items[0] < items[1] < items[2]
+
+
+# --------------------------------------------------------------------------------------------------------------------- end
+
+
+def forced(spec: str, item: int) -> Any:
+    """A model that writes nothing but one item."""
+    made = make_model("seq2seq" if "tokens to" in spec else "one_to_many", spec)
+    with torch.no_grad():
+        made.output.scores.bias[item] = 1e4
+    return made
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_a_model_that_never_ends_stops_at_the_bound(beam_size):
+    def lengths(spec: str, **changes: Any) -> list[int]:
+        decoder = make_decoder(beam_size=beam_size, **changes)
+        return [len(answer.ids) for answer in decoder(forced(spec, 5), asked(spec), END)]
+
+    assert lengths("tokens to tokens") == [60, 52, 64, 56]  # twice the source and 50 more
+    assert lengths("tokens to tokens", max_length=7) == [7] * 4
+    assert lengths("nothing to tokens") == [500] * 4
+
+
+def test_the_bound_of_a_source_of_one_item_does_not_depend_on_the_batch():
+    batch = one_row(asked("tokens to tokens"), 1)
+    assert batch.source.shape == (1, 1)
+    assert len(make_decoder()(forced("tokens to tokens", 5), batch, END)[0].ids) == 52
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_a_model_that_ends_at_once_says_nothing(beam_size):
+    found = make_decoder(beam_size=beam_size)(forced("tokens to tokens", END), asked("tokens to tokens"), END)
+    assert found == [Hypothesis([], pytest.approx(0))] * 4
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_finished_sentences_leave(beam_size):
+    made, batch = lively("seq2seq", "tokens to tokens", 1), asked("tokens to tokens", rows=8)
+    rows = []
+    made.embedding.register_forward_hook(lambda module, arguments, result: rows.append(len(arguments[0])))
+    found = make_decoder(beam_size=beam_size, max_length=12)(made, batch, END)
+    assert rows[0] == 8
+    assert rows[1:] == sorted(rows[1:], reverse=True)
+    assert len(set(rows[1:])) > 2
+    if beam_size == 1:
+        steps = [len(full(answer, 12)) for answer in found]
+        assert rows == [sum(step > t for step in steps) for t in range(max(steps))]
+    assert rows[-1] < 8 * beam_size
+
+
+# ---------------------------------------------------------------------------------------------------------------- sampling
+
+
+def frequencies(probabilities: list[float], draws: int = 20_000, **changes: Any) -> list[float]:
+    log_probs = torch.tensor([probabilities]).log().expand(draws, -1)
+    chosen = make_decoder(**{"temperature": 1.0, **changes}).choose(log_probs)
+    return (chosen.bincount(minlength=len(probabilities)) / draws).tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({}, [0.1, 0.5, 0.15, 0.25]),
+        ({"temperature": 0.5}, [1 / 34.5, 25 / 34.5, 2.25 / 34.5, 6.25 / 34.5]),  # squares
+        ({"top_k": 2}, [0, 2 / 3, 0, 1 / 3]),
+        ({"top_k": 9}, [0.1, 0.5, 0.15, 0.25]),
+        ({"top_p": 0.6}, [0, 2 / 3, 0, 1 / 3]),  # half is not enough, three quarters are
+        ({"top_p": 0.8}, [0, 5 / 9, 1.5 / 9, 2.5 / 9]),
+        ({"top_p": 0.01}, [0, 1, 0, 0]),
+        ({"top_k": 3, "top_p": 0.5}, [0, 1, 0, 0]),  # the best has more than half of what top_k leaves
+        ({"temperature": 0.0}, [0, 1, 0, 0]),
+    ],
+)
+def test_samples_have_the_distribution_that_was_asked_for(changes, wanted):
+    found = frequencies([0.1, 0.5, 0.15, 0.25], **changes)
+    assert found == pytest.approx(wanted, abs=0.015)
+    assert [share == 0 for share in found] == [share == 0 for share in wanted]
+
+
+def test_top_k_takes_no_more_than_k_among_equals():
+    assert sum(share > 0 for share in frequencies([0.25] * 4, top_k=2)) == 2
+
+
+@pytest.mark.parametrize(("model", "spec"), MODELS)
+def test_sampling_from_the_best_item_is_greedy(model, spec):
+    made, batch = lively(model, spec), asked(spec)
+    alike(
+        make_decoder(temperature=0.7, top_k=1, max_length=8)(made, batch, END),
+        make_decoder(max_length=8)(made, batch, END),
+    )
+
+
+def test_a_seed_reproduces_samples_and_a_decoder_goes_on_drawing():
+    made, batch = make_model("one_to_many", "nothing to tokens"), asked("nothing to tokens")
+    decoder = make_decoder(temperature=1.0, max_length=20)
+    first, second = decoder(made, batch, END), decoder(made, batch, END)
+    again = make_decoder(temperature=1.0, max_length=20)(made, batch, END)
+    other = make_decoder(temperature=1.0, max_length=20, seed=1)(made, batch, END)
+    assert first == again
+    assert first != second
+    assert first != other
+
+
+def test_sampling_leaves_the_global_random_numbers_alone():
+    made, batch = make_model("one_to_many", "nothing to tokens"), asked("nothing to tokens")
+    before = torch.get_rng_state()
+    make_decoder(temperature=1.0, max_length=5)(made, batch, END)
+    same(torch.get_rng_state(), before, 0)
+
+
+def test_map_tensors_keeps_the_form_of_a_state():
+    state = (None, (torch.ones(1), (torch.zeros(2),)), Hypothesis(torch.ones(3), 0.5))  # type: ignore[arg-type]
+    found = map_tensors(lambda t: t + 1, state)
+    assert found[0] is None
+    assert isinstance(found[2], Hypothesis)
+    same(found[1], (torch.full((1,), 2.0), (torch.ones(2),)), 0)
+    assert found[2].log_prob == 0.5
+
+
+def test_the_specs_of_these_tests_hold_the_end_mark():
+    assert all(SPECS[spec].outputs > END for _, spec in MODELS)

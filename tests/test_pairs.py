@@ -1,0 +1,86 @@
+"""Every task, data, model and backbone together: a training step on the CPU, or a refusal that says what works."""
+
+import math
+from typing import Any
+
+import pytest
+import small
+import tiny
+import torch
+
+from seqtrain import run
+from seqtrain.config import UserError, build, locate
+from seqtrain.train import evaluate
+
+
+@pytest.fixture(autouse=True)
+def few_topics():
+    with tiny.few_topics:
+        yield
+
+
+class Prepared(Exception):
+    pass
+
+
+def prepare(*args: Any) -> None:
+    raise Prepared
+
+
+def step(cfg: dict[str, Any]) -> None:
+    trainer, job, _ = tiny.job(cfg)
+    before = {name: p.detach().clone() for name, p in job.model.named_parameters()}
+    loss, count = trainer.update(job, [next(job.train.epoch())])
+    assert torch.isfinite(loss)
+    assert count > 0
+    for name, parameter in job.model.named_parameters():
+        assert torch.isfinite(parameter).all(), name
+        assert not torch.equal(parameter, before[name]), f"{name} does not learn"
+    totals = evaluate(job.model, job.task, job.valid.only(1), job.decoder, job.device)
+    assert math.isfinite(job.task.score(totals)[job.task.monitor])
+
+
+@pytest.mark.parametrize("data", small.options("data"))
+@pytest.mark.parametrize("task", small.options("task"))
+def test_takes_a_step_or_is_refused_before_data_is_prepared(task: str, data: str, monkeypatch: pytest.MonkeyPatch):
+    works, refused = [], {}
+    for model in small.options("model"):
+        cfg = tiny.config(task, {"model": model, "data": data})
+        try:
+            with monkeypatch.context() as patch:
+                patch.setattr(run, "build", prepare)
+                run.open_data(cfg, build(cfg["task"]))
+        except UserError as error:
+            refused[model] = str(error)
+        except Prepared:
+            works.append(model)
+            for backbone in small.options("backbone"):
+                step(tiny.config(task, {"model": model, "data": data, "backbone": backbone}))
+    assert len(works) + len(refused) == len(small.options("model"))
+    for message in refused.values():
+        assert "\n" not in message
+        if works:
+            assert message.endswith(f"; models that fit: {', '.join(works)}")
+        else:
+            assert message.startswith("data of the kind ")
+
+
+@pytest.mark.parametrize("task", small.options("task"))
+def test_a_task_refuses_data_of_another_kind_and_names_what_fits(task: str):
+    kinds = {name: locate(small.read("data", name)["_target_"], trust=False).kind for name in small.options("data")}
+    takes = locate(tiny.config(task)["task"]["_target_"], trust=False).kinds
+    fits = [name for name, kind in kinds.items() if kind in takes]
+    assert fits
+    for name in kinds.keys() - fits:
+        with pytest.raises(UserError) as caught:
+            tiny.job(tiny.config(task, {"data": name}))
+        assert str(caught.value).endswith(f"; data that fits: {', '.join(fits)}")
+
+
+def test_the_refusal_is_one_sentence():
+    with pytest.raises(UserError) as caught:
+        tiny.job(tiny.config("translation", {"model": "many_to_one"}))
+    assert str(caught.value) == (
+        "model=many_to_one does not fit this task: it writes a fixed number of positions, not a sequence that ends by itself; "
+        "models that fit: attn_seq2seq, seq2seq"
+    )

@@ -1,0 +1,456 @@
+import math
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import small
+import tiny
+import torch
+from torch.nn import functional as F
+
+from seqtrain import run
+from seqtrain.batch import Batching, Loader, map_tensors
+from seqtrain.checkpoint import Checkpoints
+from seqtrain.tasks.base import Task, cross_entropy
+from seqtrain.tasks.generation import Window
+from seqtrain.train import Diverged, Interruption, Job, Trainer, evaluate
+
+SGD = {"optimizer": "sgd", "schedule": "constant"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_topics():
+    with tiny.few_topics:
+        yield
+
+
+def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in model.named_parameters()}
+
+
+# ---------------------------------------------------------------------------------------------------- an update
+
+
+def cut(rows: Any, parts: int) -> list[Any]:
+    """The rows of a batch as several batches, of different sizes."""
+    size = len(rows.starts if isinstance(rows, Window) else rows)
+    places = [0, *np.linspace(1, size, parts).astype(int)]
+    slices = [slice(a, b) for a, b in zip(places, places[1:], strict=False)]
+    if isinstance(rows, Window):
+        return [Window(rows.starts[s], rows.ends[s], rows.continues) for s in slices]
+    return [rows[s] for s in slices]
+
+
+@pytest.mark.parametrize("clip", [None, 0.05])
+@pytest.mark.parametrize("task", tiny.TASKS)
+def test_an_update_does_not_depend_on_how_the_batch_is_cut(task: str, clip: float | None):
+    found = []
+    for parts in (1, 4):
+        cfg = tiny.config(task, SGD, trainer__batch_size=8, trainer__clip=clip, seed=1)
+        trainer, job, _ = tiny.job(cfg)
+        for epoch in range(3):
+            rows = job.train.plan(epoch)[0]
+            batches = [job.train.examples.batch(part) for part in (cut(rows, parts) if parts > 1 else [rows])]
+            assert len(batches) == parts
+            loss, count = trainer.update(job, batches)
+        found.append((weights(job.model) | {"loss": loss, "count": count}, job.progress.items))
+    (one, items), (four, same_items) = found
+    for name in one:
+        torch.testing.assert_close(four[name], one[name], rtol=1e-6, atol=1e-6, msg=name)
+    assert items == same_items
+
+
+def test_the_gradient_is_that_of_the_mean_over_all_items_and_is_clipped():
+    trainer, job, _ = tiny.job(tiny.config("translation", SGD, trainer__clip=None, optimizer__lr=1.0))
+    for group in job.optimizer.param_groups:
+        group |= {"momentum": 0.0, "nesterov": False, "lr": 1.0}
+    start = weights(job.model)
+    batches = list(job.train.epoch())[:2]
+    losses = [job.task.loss(job.model(batch).scores, batch) for batch in batches]
+    mean = torch.stack([loss for loss, _ in losses]).sum() / sum(count for _, count in losses)
+    gradients = dict(zip(start, torch.autograd.grad(mean, list(job.model.parameters())), strict=True))
+    norm = torch.stack([g.norm() for g in gradients.values()]).norm()
+    trainer.update(job, batches)
+    for name, weight in weights(job.model).items():
+        torch.testing.assert_close(weight, start[name] - gradients[name], rtol=1e-5, atol=1e-6)
+
+    job.average.put(list(start.values()))
+    replace(trainer, clip=float(norm) / 3).update(job, batches)
+    for name, weight in weights(job.model).items():
+        torch.testing.assert_close(weight, start[name] - gradients[name] / 3, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_label_smoothing_is_that_of_torch(smoothing: float):
+    scores, target = torch.randn(7, 5), torch.randint(5, (7,))
+    loss, count = cross_entropy(scores, target, smoothing)
+    assert count == 7
+    torch.testing.assert_close(loss / count, F.cross_entropy(scores, target, label_smoothing=smoothing))
+    log_p = scores.log_softmax(1)
+    by_hand = -(1 - smoothing) * log_p[torch.arange(7), target] - smoothing * log_p.mean(1)
+    torch.testing.assert_close(loss, by_hand.sum())
+
+
+def test_vectors_are_left_out_of_weight_decay():
+    _, job, _ = tiny.job(tiny.config("sentiment", optimizer__weight_decay=0.5))
+    matrices, vectors = job.optimizer.param_groups
+    assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.5, 0.0)
+    assert {p.ndim for p in vectors["params"]} == {1}
+    assert sum(len(group["params"]) for group in job.optimizer.param_groups) == len(list(job.model.parameters()))
+
+
+# ---------------------------------------------------------------------------------------------------- evaluation
+
+
+def score(job: Job, loader: Loader) -> dict[str, float]:
+    return job.task.score(evaluate(job.model, job.task, loader, replace(job.decoder, beam_size=1), job.device))
+
+
+@pytest.mark.parametrize("axes", [{}, {"data": "places"}])
+@pytest.mark.parametrize("task", tiny.TASKS)
+def test_metrics_do_not_depend_on_the_batch_size_nor_on_padding(task: str, axes: dict[str, str]):
+    if axes and task not in ("sentiment", "generation"):
+        pytest.skip("this task does not take labelled texts")
+    trainer, job, records = tiny.job(tiny.config(task, axes, decode__temperature=0.0))
+    for group in [list(job.train.epoch())[:3]] * 3:
+        trainer.update(job, group)  # scores of an untrained model are too much alike
+    found = []
+    for size in (1, 3, 100):
+        batching = Batching(size, None)
+        found.append(score(job, job.task.loader(records["valid"], batching, None)))
+    for batching in (Batching(None, 40), Batching(None, 300)):
+        found.append(score(job, job.task.loader(records["valid"], batching, None)))
+
+    class Padded:
+        """Every batch with more padding, full of what must not matter."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(job.valid.examples, name)
+
+        @property
+        def lengths(self) -> np.ndarray:
+            return job.valid.examples.lengths
+
+        def batch(self, rows: Any) -> Any:
+            fixed = task in ("sentiment", "forecasting")
+            return small.with_padding(job.valid.examples.batch(rows), source=0 if fixed else 2, target=0)
+
+    found.append(score(job, Loader(Padded(), job.valid.plan)))
+    for other in found[1:]:
+        assert other == pytest.approx(found[0], rel=1e-5)
+
+
+def test_a_language_model_carries_its_state_through_evaluation_whatever_the_window():
+    """Shorter windows would cost context if the state did not go on."""
+    _, job, records = tiny.job(tiny.config("generation"))
+    found = []
+    for window in (7, 16, 10_000):
+        job.task.window = window  # pyright: ignore
+        found.append(score(job, job.task.loader(records["valid"], Batching(8, None), None))["loss"])
+    assert found == pytest.approx([found[0]] * 3, rel=1e-6)
+
+
+def test_samples_are_the_same_at_every_evaluation():
+    _, job, _ = tiny.job(tiny.config("generation", decode__temperature=1.0))
+    shown = [job.task.show(job.model, job.valid.examples, {}, replace(job.decoder)) for _ in range(2)]
+    assert shown[0] == shown[1]
+
+
+# ---------------------------------------------------------------------------------------------------- the state
+
+
+def test_the_state_is_carried_on_detached_where_a_batch_continues(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    cfg = tiny.start(tmp_path / "run", "generation", trainer__max_steps=40, trainer__eval_every=100, task__window=40)
+    came: list[Any] = []
+    went: list[Any] = []
+    continues: list[bool] = []
+    forward = run.open_model(cfg, tiny.job(cfg)[1].task.spec, torch.device("cpu")).__class__.forward
+
+    def spy(model: Any, batch: Any, state: Any = None) -> Any:
+        output = forward(model, batch, state)
+        if model.training:
+            continues.append(batch.continues)
+            came.append(state)
+            went.append(output.state)
+        return output
+
+    monkeypatch.setattr("seqtrain.models.one_to_many.OneToMany.forward", spy)
+    run.train(cfg, tmp_path / "run")
+    assert len(came) == 40
+    assert 2 < sum(not c for c in continues) < 20  # several epochs of several windows
+    for i, state in enumerate(came):
+        if not continues[i]:
+            assert state is None
+        else:
+            small.same(state, went[i - 1], 0)
+            map_tensors(lambda t: pytest.fail("not detached") if t.requires_grad else t, state)
+
+
+# ---------------------------------------------------------------------------------------------------- the loop
+
+
+@pytest.fixture
+def saved(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bool]]:
+    """Steps at which a checkpoint is written, and whether it is the best."""
+    found: list[tuple[int, bool]] = []
+    original = Checkpoints.save
+
+    def save(self: Checkpoints, step: int, checkpoint: Any, best: bool) -> None:
+        found.append((step, best))
+        original(self, step, checkpoint, best)
+
+    monkeypatch.setattr(Checkpoints, "save", save)
+    return found
+
+
+def script(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
+    """Makes sentiment's validation accuracy what the test wants, and its loss always 1."""
+    rest = iter(values)
+    monkeypatch.setattr(
+        "seqtrain.tasks.sentiment.Sentiment.score", lambda *_: {"loss": 1.0, "accuracy": next(rest, 0.123)}
+    )
+
+
+def test_patience_ends_a_run_and_the_best_weights_are_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: list[tuple[int, bool]]
+):
+    script(monkeypatch, [0.1, 0.4, 0.4, 0.3])
+    scored: list[dict[str, torch.Tensor]] = []
+
+    def note(model: Any, *args: Any) -> Any:
+        scored.append(weights(model))
+        return evaluate(model, *args)
+
+    monkeypatch.setattr(run, "score_split", note)
+    found = tiny.train(tmp_path / "run", "sentiment", trainer__max_steps=99, trainer__eval_every=2, trainer__patience=2)
+    assert [(row["step"], row["accuracy"]) for row in found["curve"]] == [(2, 0.1), (4, 0.4), (6, 0.4), (8, 0.3)]
+    assert saved == [(2, True), (4, True), (6, False), (8, False)]
+    checkpoints = Checkpoints(tmp_path / "run")
+    assert sorted(path.name for path in checkpoints.steps()) == ["step-4", "step-6", "step-8"]
+    assert (checkpoints.named("best"), checkpoints.named("last")) == ("step-4", "step-8")
+    best = checkpoints.load("best").weights
+    assert len(scored) == 2  # the validation and the test split
+    for found in scored:
+        assert all(torch.equal(best[name], weight) for name, weight in found.items())
+    last = checkpoints.load("last").weights
+    assert any(not torch.equal(best[name], last[name]) for name in best)
+
+
+def test_steps_of_evaluations_and_checkpoints(tmp_path: Path, saved: list[tuple[int, bool]]):
+    found = tiny.train(
+        tmp_path / "run", "forecasting", trainer__max_steps=11, trainer__eval_every=4, trainer__save_every=3
+    )
+    assert [row["step"] for row in found["curve"]] == [4, 8, 11]
+    assert [step for step, _ in saved] == [3, 4, 6, 8, 9, 11]
+    assert found["speed"]["steps"] == 11
+
+
+def test_epochs_count_and_evaluations_come_once_an_epoch(tmp_path: Path):
+    """24 texts in batches of 5, two to an update: 3 updates an epoch, the last one of a single batch."""
+    found = tiny.train(
+        tmp_path / "run",
+        "sentiment",
+        trainer__max_steps=None,
+        trainer__epochs=2,
+        trainer__eval_every=None,
+        trainer__batch_size=5,
+        trainer__accumulate=2,
+    )
+    assert [row["step"] for row in found["curve"]] == [3, 6]
+    assert Checkpoints(tmp_path / "run").load("last").training["progress"]["items"] == 2 * 24
+
+
+@pytest.mark.parametrize("task", ["sentiment", "forecasting"])
+def test_a_run_that_diverges_says_so_and_keeps_no_broken_best(task: str, tmp_path: Path):
+    with pytest.raises(Diverged, match=r"is (nan|inf) at step \d+: a lower optimizer.lr may help"):
+        tiny.train(tmp_path / "run", task, SGD, optimizer__lr=1e30, trainer__max_steps=50, trainer__clip=None)
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_the_loss_decides_between_equal_monitors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: Any):
+    scores = iter([{"loss": loss, "accuracy": 1.0} for loss in (0.5, 0.4, 0.6)] + [{"loss": 0.4, "accuracy": 1.0}] * 2)
+    monkeypatch.setattr("seqtrain.tasks.sentiment.Sentiment.score", lambda *_: next(scores))
+    tiny.train(tmp_path / "run", "sentiment", trainer__max_steps=6, trainer__eval_every=2)
+    assert saved == [(2, True), (4, True), (6, False)]
+
+
+@pytest.mark.parametrize("task", tiny.TASKS)
+def test_a_seed_gives_the_same_run_twice_and_another_one_another(task: str, tmp_path: Path):
+    found = []
+    for i, seed in enumerate((3, 3, 4)):
+        tiny.train(tmp_path / str(i), task, seed=seed, model__dropout=0.3, trainer__deterministic=i == 1)
+        found.append(Checkpoints(tmp_path / str(i)).load("last").weights)
+    assert all(torch.equal(weight, found[1][name]) for name, weight in found[0].items())
+    assert not any(torch.equal(weight, found[2][name]) for name, weight in found[0].items() if weight.ndim > 1)
+    assert not torch.are_deterministic_algorithms_enabled()  # the run after a deterministic one is not
+
+
+@pytest.mark.parametrize("task", tiny.TASKS)
+def test_bfloat16_trains_float32_weights(task: str, tmp_path: Path):
+    found = tiny.train(
+        tmp_path / "run", task, trainer__precision="bfloat16", trainer__max_steps=20, trainer__eval_every=10
+    )
+    assert all(math.isfinite(row["loss"]) for row in found["curve"])
+    assert {w.dtype for w in Checkpoints(tmp_path / "run").load("last").weights.values()} == {torch.float32}
+
+
+def test_averages_are_what_is_evaluated_and_kept(tmp_path: Path):
+    """ema=0.5 after its first update: lerp towards the new weights by 1 - min(0.5, 2/11)."""
+    trainer, job, _ = tiny.job(tiny.config("sentiment", trainer__ema=0.5))
+    start = weights(job.model)
+    trainer.update(job, [next(job.train.epoch())])
+    trained = weights(job.model)
+    with job.average.applied():
+        for name, weight in weights(job.model).items():
+            torch.testing.assert_close(weight, start[name] + (1 - 2 / 11) * (trained[name] - start[name]))
+    assert all(torch.equal(weight, trained[name]) for name, weight in weights(job.model).items())
+
+    tiny.train(tmp_path / "run", "sentiment", trainer__average=2, trainer__keep=9)  # evaluations at steps 3 and 6
+    at = {step: Checkpoints(tmp_path / "run").load(f"at-{step}") for step in ()}
+    first, second = (run.Checkpoints(tmp_path / "run") for _ in range(2))
+    assert not at
+    (first.folder / "first").write_text("step-3")
+    (second.folder / "second").write_text("step-6")
+    third, sixth = first.load("first"), second.load("second")
+    for name, weight in sixth.weights.items():
+        mean = (third.training["weights"][name] + sixth.training["weights"][name]) / 2
+        torch.testing.assert_close(weight, mean)
+
+
+def test_a_profile_is_written_on_request(tmp_path: Path):
+    tiny.train(tmp_path / "run", "sentiment", trainer__profile=True, trainer__max_steps=16, trainer__eval_every=16)
+    assert "aten::" in (tmp_path / "run" / "profile.txt").read_text()
+    assert (tmp_path / "run" / "trace.json").stat().st_size
+
+
+# ---------------------------------------------------------------------------------------------------- interruption
+
+
+def test_a_signal_is_noted_and_a_second_interrupt_stops_at_once():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), Interruption() as interruption:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interruption.signal == signal.SIGINT
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """The process gets a SIGTERM in the middle of an update."""
+    update = Trainer.update
+
+    def spy(trainer: Trainer, job: Job, group: Any) -> Any:
+        if job.progress.step + 1 == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return update(trainer, job, group)
+
+    monkeypatch.setattr(Trainer, "update", spy)
+
+
+def assert_equal(a: Any, b: Any, place: str = "") -> None:
+    """Bit by bit, but for the time it took."""
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), place
+        for key in a.keys() - {"seconds"}:
+            assert_equal(a[key], b[key], f"{place}.{key}")
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b), place
+        for i, (one, other) in enumerate(zip(a, b, strict=True)):
+            assert_equal(one, other, f"{place}.{i}")
+    elif isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), place
+    else:
+        assert a == b, place
+
+
+HARD = {
+    "model__dropout": 0.3,
+    "trainer__ema": 0.9,
+    "trainer__average": 2,
+    "trainer__accumulate": 2,
+    "trainer__eval_every": 3,
+    "trainer__max_steps": 8,
+    "schedule__patience": 0,
+    "optimizer__lr": 0.05,
+}
+
+
+@pytest.mark.parametrize("task", tiny.TASKS)
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    axes = {"schedule": "plateau"}
+    whole = tiny.train(tmp_path / "whole", task, axes, **HARD)
+    cfg = tiny.start(tmp_path / "cut", task, axes, **HARD)
+    with monkeypatch.context() as patch:
+        interrupt(patch, step=4)
+        with pytest.raises(SystemExit) as caught:
+            run.train(cfg, tmp_path / "cut")
+    assert caught.value.code == 128 + signal.SIGTERM
+    stopped = Checkpoints(tmp_path / "cut").load("last").training
+    assert stopped["progress"]["step"] == 4
+    assert stopped["progress"]["position"] > 0  # in the middle of an epoch
+    assert task != "generation" or stopped["carried"] is not None
+    torch.manual_seed(99)
+    run.train(cfg, tmp_path / "cut", resume=True)
+
+    resumed = tiny.metrics(tmp_path / "cut")
+    for found in (whole, resumed):
+        found.pop("speed")
+    assert_equal(resumed, whole)
+    one, other = (Checkpoints(tmp_path / name) for name in ("whole", "cut"))
+    assert one.named("best") == other.named("best")
+    for pointer in ("best", "last"):
+        assert_equal(other.load(pointer)._asdict(), one.load(pointer)._asdict())
+    assert any(level < 1 for level in [one.load("last").training["schedule"]["level"]]) or task != "sentiment"
+
+
+def test_a_resumed_run_follows_what_its_configuration_says_now(tmp_path: Path):
+    cfg = tiny.start(tmp_path / "run", "sentiment", trainer__max_steps=3, trainer__ema=0.0)
+    run.train(cfg, tmp_path / "run")
+    cfg["trainer"] |= {"max_steps": 6, "ema": 0.5}
+    cfg["optimizer"] |= {"lr": 0.125}
+    cfg["schedule"] |= {"floor": 1.0}
+    run.train(cfg, tmp_path / "run", resume=True)
+    training = Checkpoints(tmp_path / "run").load("last").training
+    assert [group["lr"] for group in training["optimizer"]["param_groups"]] == [0.125, 0.125]
+    assert training["average"]["updates"] == 3
+    assert training["progress"]["step"] == 6
+
+
+def test_a_run_that_has_ended_has_nothing_left_to_do(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO")
+    cfg = tiny.start(tmp_path / "run", "sentiment")
+    value = run.train(cfg, tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    assert run.train(cfg, tmp_path / "run", resume=True) == value
+    assert "nothing is left to do" in caplog.text
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
+
+
+def test_a_run_killed_before_its_metrics_were_written_still_gets_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    cfg = tiny.start(tmp_path / "run", "sentiment")
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "finish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run.train(cfg, tmp_path / "run")
+    run.train(cfg, tmp_path / "run", resume=True)
+    assert tiny.metrics(tmp_path / "run")["speed"]["steps"] == 6
+
+
+def test_the_direction_of_every_monitor():
+    class Any_(Task):
+        """A task of which only the monitor matters."""
+
+    directions = {"accuracy": "max", "bleu": "max", "mae": "min", "bits_per_char": "min", "loss": "min", "mase": "min"}
+    Any_.__abstractmethods__ = frozenset()  # pyright: ignore
+    for monitor, direction in directions.items():
+        task = Any_()  # pyright: ignore
+        task.monitor = monitor
+        assert task.direction == direction

@@ -1,0 +1,108 @@
+"""Runs of a second or less: the shipped configuration and the embedded data, made tiny."""
+
+import random
+from collections.abc import Sequence
+from copy import deepcopy
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock, patch
+
+import small
+import torch
+import yaml
+
+from seqtrain import compose, folder, run, sources
+from seqtrain.average import Average
+from seqtrain.batch import Batching
+from seqtrain.checkpoint import Checkpoints
+from seqtrain.config import build
+from seqtrain.decode import Decoder
+from seqtrain.record import Recorder
+from seqtrain.train import Job, Trainer, make_optimizer
+
+TASKS = ("translation", "sentiment", "generation", "forecasting")
+DATA = {
+    "dates": {"languages": ["en_US", "de"], "size": 24, "valid_size": 9, "test_size": 7},
+    "reviews": {"size": 24, "valid_size": 10, "test_size": 8},
+    "places": {"languages": ["en", "ru"], "valid_share": 0.04, "test_share": 0.03},
+    "pydocs": {"valid_share": 0.2, "test_share": 0.2},
+    "co2": {"valid_share": 0.02, "test_share": 0.9},
+}
+SETTINGS = {
+    "device": {"name": "cpu"},
+    "model": {"embedding_size": 8, "hidden_size": 8, "dropout": 0.0},
+    "trainer": {"batch_size": 4, "max_steps": 6, "eval_every": 3, "log_every": 1},
+    "schedule": {"warmup_steps": 0},
+    "decode": {"max_length": 12, "beam_size": 2},
+    "task": {"window": 16, "context": 8, "horizon": 4, "period": 4, "loss": "mse"},
+}
+WORDS = "the state of a gated unit is a sum of what was read and what is kept".split()
+TOPICS = {str(i): "\n".join(" ".join(random.Random(10 * i + j).sample(WORDS, 9)) for j in range(6)) for i in range(9)}
+
+few_topics = patch("seqtrain.data.pydocs.topics", TOPICS)  # to be entered where data=pydocs is tiny
+
+
+@cache
+def composed(task: str) -> compose.Composed:
+    folder.register_resolvers()
+    return compose.compose(sources.Configs(), [f"task={task}"])
+
+
+def config(task: str, axes: dict[str, str] | None = None, **changes: Any) -> dict[str, Any]:
+    """The configuration of a tiny run. axes: options, such as {"model": "seq2seq"}; changes: values, such as
+    trainer__max_steps=3."""
+    cfg = deepcopy(composed(task).config)
+    for axis, option in (axes or {}).items():
+        cfg[axis] = small.read(axis, option)
+    data = next(name for name in DATA if small.read("data", name)["_target_"] == cfg["data"]["_target_"])
+    for section, settings in (SETTINGS | {"data": DATA[data]}).items():
+        cfg[section] |= {key: value for key, value in settings.items() if key in cfg[section]}
+    for name, value in changes.items():
+        *section, key = name.split("__")
+        (cfg[section[0]] if section else cfg)[key] = value
+    return cfg
+
+
+def start(place: Path, task: str, axes: dict[str, str] | None = None, **changes: Any) -> dict[str, Any]:
+    """The configuration, kept in a new run folder."""
+    cfg = config(task, axes, **changes)
+    place.mkdir(parents=True)
+    folder.claim(place, cfg, composed(task).schema)
+    return cfg
+
+
+def train(place: Path, task: str, axes: dict[str, str] | None = None, **changes: Any) -> dict[str, Any]:
+    """Trains into a new run folder and returns its metrics.json."""
+    run.train(start(place, task, axes, **changes), place)
+    return metrics(place)
+
+
+def metrics(place: Path) -> dict[str, Any]:
+    return yaml.safe_load((place / "metrics.json").read_text())
+
+
+def job(cfg: dict[str, Any], place: Path | None = None) -> tuple[Trainer, Job, dict[str, Sequence[Any]]]:
+    """All that one training needs, without its files, and the records of each split."""
+    task = build(cfg["task"])
+    source = run.open_data(cfg, task)
+    records = {split: run.read(source, split) for split in ("train", "valid", "test")}
+    torch.manual_seed(cfg["seed"])
+    task.fit(records["train"])
+    trainer = build(cfg["trainer"])
+    model = run.open_model(cfg, task.spec, torch.device("cpu"))
+    made = Job(
+        task=task,
+        model=model,
+        optimizer=make_optimizer(partial(build, cfg["optimizer"]), model),
+        schedule=build(cfg["schedule"]),
+        average=Average(model, trainer.ema, trainer.average),
+        train=task.loader(records["train"], Batching(trainer.batch_size, None), cfg["seed"]),
+        valid=task.loader(records["valid"], Batching(8, None), None),
+        decoder=Decoder(**cfg["decode"], seed=0),
+        device=torch.device("cpu"),
+        recorder=Mock(spec=Recorder),
+        checkpoints=Checkpoints(place or Path("nowhere")),
+        baseline="",
+    )
+    return trainer, made, records
