@@ -197,8 +197,8 @@ class Batching(NamedTuple):
 class Loader:
     """Batches of a split, epoch after epoch, from any place inside an epoch.
 
-    plan(epoch) lists what `examples.batch` takes, batch by batch: rows, as a rule; it depends on nothing but the epoch, so that
-    a resumed run sees the very batches that an uninterrupted one would have seen.
+    plan(epoch) lists what `examples.batch` takes, batch by batch: rows, as a rule; it depends on nothing but the epoch,
+    so that a resumed run sees the very batches that an uninterrupted one would have seen.
     """
 
     def __init__(self, examples: Examples, plan: Callable[[int], Sequence[Any]]):

@@ -64,7 +64,7 @@ def compose(configs: Configs, lines: list[str], multirun: bool = False) -> Compo
         first = first or composed
     if problems or first is None:
         raise Mistakes(problems)
-    if multirun:
+    if multirun or first.hydra.hydra.mode == RunMode.MULTIRUN:
         add_params(first, configs)
     first.swept += [o.key_or_group for o in (*words.groups, *words.values) if o.is_sweep_override()]
     first.overrides = [plain_line(o, first.schema) for o in (*words.groups, *words.values)]

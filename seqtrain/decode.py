@@ -32,8 +32,8 @@ class Decoder:
     temperature above zero samples, from the `top_k` best items and from the smallest set of items that together have
     probability `top_p` (Holtzman et al. 2020, arXiv:1904.09751). At zero the best output is searched for with a beam of
     `beam_size`; 1 is greedy. length_penalty: the exponent a in log p / ((5 + length) / 6)^a (Wu et al. 2016,
-    arXiv:1609.08144). max_length: bound on the items of an output; None is twice the source and 50 more. Two decoders of
-    the same seed draw the same samples.
+    arXiv:1609.08144). max_length: bound on the items of an output; None is twice the source and 50 more. Two decoders
+    of the same seed draw the same samples.
     """
 
     beam_size: int

@@ -44,6 +44,8 @@ def train(cfg: Config, folder: Path, resume: bool = False, sweep: bool = False) 
     records = {split: read(source, split) for split in ("train", "valid", "test")}
     torch.manual_seed(cfg["seed"])
     trainer: Trainer = build(cfg["trainer"], cfg["trust"])
+    if trainer.precision == "bfloat16" and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        raise UserError("trainer.precision=bfloat16: this CPU has no such arithmetic; trainer.precision=float32 will do")
     checkpoints = Checkpoints(folder, trainer.keep)
     checkpoint = checkpoints.load("last") if resume else None
     if checkpoint is None:

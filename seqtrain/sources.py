@@ -78,7 +78,7 @@ class Configs:
         return [g for g in self.loader.repository.get_group_options("", ObjectType.GROUP) if g != "hydra"]
 
     def is_group(self, name: str) -> bool:
-        return self.loader.repository.group_exists(name)
+        return name == "experiment" or self.loader.repository.group_exists(name)  # it may have no options yet
 
     def options(self, group: str) -> list[str]:
         return self.loader.repository.get_group_options(group, ObjectType.CONFIG)

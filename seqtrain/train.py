@@ -46,7 +46,7 @@ class Progress:
     padding: int = 0
     positions: int = 0
     seconds: float = 0.0
-    curve: list[dict[str, float]] = field(default_factory=list)
+    curve: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass

@@ -1,8 +1,8 @@
-"""Every function of the package is checked against the shapes on its signature while the tests run."""
+"""While the tests run, every function of the package is held against its signature, shapes included."""
 
 from jaxtyping import install_import_hook
 
-hook = install_import_hook("seqtrain", "beartype.beartype")  # before anything of the package is imported
+hook = install_import_hook("seqtrain", "typechecker.check")  # before anything of the package is imported
 
 import torch  # noqa: E402
 

@@ -134,9 +134,7 @@ def test_another_format_is_refused(made: Checkpoints, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("moment", range(1, 10))
-def test_a_kill_at_any_moment_leaves_whole_checkpoints(
-    made: Checkpoints, moment: int, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_kill_at_any_moment_leaves_whole_checkpoints(made: Checkpoints, moment: int, monkeypatch: pytest.MonkeyPatch):
     """Killed before the n-th file is written (the step has six, the pointers one each)."""
     save(made, 1, 2, best=1)
     count = 0
@@ -171,7 +169,7 @@ def test_put_weights_wants_the_same_shape():
     assert torch.equal(model.weight, source.weight)
     with pytest.raises(UserError, match=r"expected weight of shape \(4, 2\), found \(3, 2\)"):
         put_weights(torch.nn.Linear(2, 4), weights_of(source))
-    with pytest.raises(UserError, match="expected bias of shape .*, found nothing"):
+    with pytest.raises(UserError, match=r"expected bias of shape \(3,\), found nothing"):
         put_weights(model, {"weight": source.weight})
 
 

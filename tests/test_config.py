@@ -236,7 +236,7 @@ def test_mistakes_in_files_name_the_file(tmp_path: Path) -> None:
 def test_own_option_has_its_own_schema(tmp_path: Path) -> None:
     write(
         tmp_path / "data" / "mine.yaml",
-        "# My data.\n_target_: mine.Data\npath: ???  # str: a file\nshare: 0.1  # float in [0, 1)\nnested:\n  size: 3\n",
+        "# My data.\n_target_: mine.Data\npath: ???  # str: file\nshare: 0.1  # float in [0, 1)\nnested:\n  size: 3\n",
     )
     assert composed("data=mine", "data.path=x", config_dir=tmp_path).config["data"]["path"] == "x"
     assert "data.path needs a value: data.path=..." in mistakes("data=mine", config_dir=tmp_path)

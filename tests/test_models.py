@@ -1,3 +1,4 @@
+import re
 from itertools import product
 
 import pytest
@@ -28,7 +29,7 @@ def loss_of(model, batch):
     return F.cross_entropy(scores, target) if target.ndim == 1 else F.mse_loss(scores, target)
 
 
-# ------------------------------------------------------------------------------------------- what fits and what does not
+# ------------------------------------------------------------------------------------------ what fits and what does not
 
 
 def test_each_model_takes_the_forms_it_is_made_for():
@@ -68,17 +69,14 @@ def test_every_form_works_or_is_refused_with_a_reason(model):
     ("model", "spec", "reason"),
     [
         ("many_to_one", "nothing to tokens", "it takes a sequence, not nothing"),
-        ("many_to_one", "tokens to tokens", "it writes a fixed number of positions, not a sequence that ends by itself"),
+        ("many_to_one", "tokens to tokens", "it writes a fixed number .*, not a sequence that ends by itself"),
         ("one_to_many", "tokens to tokens", "it takes nothing or a single input, not a sequence"),
-        ("seq2seq", "tokens to tags", "it writes a fixed number .* or a sequence .*, not one position for each that comes in"),
+        ("seq2seq", "tokens to tags", "it writes a fixed number .* or a sequence .*, not one position for each"),
         ("attn_seq2seq", "tokens to label", "a class label"),
     ],
-)  # fmt: skip
+)
 def test_a_refusal_says_what_the_model_does_and_what_was_asked(model, spec, reason):
-    refusal = model_class(model).refuse(SPECS[spec])
-    assert refusal is not None
-    with pytest.raises(AssertionError, match=reason):
-        raise AssertionError(refusal)
+    assert re.search(reason, model_class(model).refuse(SPECS[spec]))
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -122,7 +120,7 @@ def test_a_step_works_in_bfloat16(model, spec, changes, backbone):
         assert "teacher_forcing" in changes or loss.item() == pytest.approx(loss_of(made, batch).item(), rel=0.03)
 
 
-# --------------------------------------------------------------------------------------- the same numbers, whatever the cut
+# ----------------------------------------------------------------------------------- the same numbers, whatever the cut
 
 
 @pytest.mark.parametrize("num_layers", [1, 2])
@@ -167,7 +165,7 @@ def test_a_long_text_goes_on_with_its_state():
     same(state, whole.state)
 
 
-# --------------------------------------------------------------------------------------------------- start, decode, output
+# ------------------------------------------------------------------------------------------------ start, decode, output
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -223,7 +221,9 @@ def test_tied_embeddings_are_one_tensor(model, spec, embedding_size):
     free = make_model(model, spec, embedding_size=embedding_size)
     assert made.output.scores.weight is made.embedding.map.weight
     assert free.output.scores.weight is not free.embedding.map.weight
-    assert made.output(made.decode(torch.ones(3, 1, dtype=torch.long), *made.start(make_batch(spec))[::-1])[0]).ndim == 3
+    assert (
+        made.output(made.decode(torch.ones(3, 1, dtype=torch.long), *made.start(make_batch(spec))[::-1])[0]).ndim == 3
+    )
 
 
 def test_embeddings_of_reals_or_of_another_vocabulary_are_not_tied():
@@ -232,7 +232,7 @@ def test_embeddings_of_reals_or_of_another_vocabulary_are_not_tied():
     assert make_model("seq2seq", other, tie_embeddings=True).output.scores.weight.shape == (5, 8)
 
 
-# ----------------------------------------------------------------------------------------------------- reading one's own
+# ---------------------------------------------------------------------------------------------------- reading one's own
 
 
 @pytest.mark.parametrize(("model", "spec"), GENERATORS)

@@ -81,6 +81,6 @@ def test_the_refusal_is_one_sentence():
     with pytest.raises(UserError) as caught:
         tiny.job(tiny.config("translation", {"model": "many_to_one"}))
     assert str(caught.value) == (
-        "model=many_to_one does not fit this task: it writes a fixed number of positions, not a sequence that ends by itself; "
-        "models that fit: attn_seq2seq, seq2seq"
+        "model=many_to_one does not fit this task: it writes a fixed number of positions, "
+        "not a sequence that ends by itself; models that fit: attn_seq2seq, seq2seq"
     )

@@ -1,7 +1,8 @@
 """Runs of a second or less: the shipped configuration and the embedded data, made tiny."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import cache, partial
 from pathlib import Path
@@ -37,10 +38,18 @@ SETTINGS = {
     "decode": {"max_length": 12, "beam_size": 2},
     "task": {"window": 16, "context": 8, "horizon": 4, "period": 4, "loss": "mse"},
 }
-WORDS = "the state of a gated unit is a sum of what was read and what is kept".split()
+WORDS = ["the", "state", "of", "a", "gated", "unit", "is", "what", "was", "read", "and", "kept"]
 TOPICS = {str(i): "\n".join(" ".join(random.Random(10 * i + j).sample(WORDS, 9)) for j in range(6)) for i in range(9)}
 
 few_topics = patch("seqtrain.data.pydocs.topics", TOPICS)  # to be entered where data=pydocs is tiny
+
+
+@contextmanager
+def no_figures() -> Iterator[None]:
+    """matplotlib takes longer than the rest of a tiny run."""
+    plots = {name: Mock() for name in ("attention", "forecast", "confusion")}
+    with patch.multiple("seqtrain.plots", **plots), patch("seqtrain.record.Recorder.show"):
+        yield
 
 
 @cache

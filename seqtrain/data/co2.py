@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import Series
+from seqtrain.data import Series
 
 
 def table() -> Path:

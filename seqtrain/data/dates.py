@@ -9,7 +9,7 @@ import re
 from babel import Locale
 from babel.dates import format_date
 
-from . import Pair
+from seqtrain.data import Pair
 
 FORMATS = ("full", "long", "medium", "short")
 SKELETONS = ("yMd", "yMEd", "yMMMd", "yMMMEd", "yMMMMd", "yMMMEEEEd", "yMMMMEEEEd")

@@ -7,7 +7,7 @@ from collections import Counter
 
 from babel import Locale
 
-from . import Labelled
+from seqtrain.data import Labelled
 
 
 class Places:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from itertools import accumulate, combinations, pairwise, product
 from typing import NamedTuple
 
-from . import Labelled
+from seqtrain.data import Labelled
 
 GOOD = """
 good great excellent wonderful fantastic superb delightful lovely pleasant impressive brilliant amazing

@@ -15,9 +15,9 @@ from seqtrain.models.base import Encoder, Generator, MakeBackbone, tied_table
 
 
 class AttnSeq2Seq(Generator):
-    """A lower decoder layer asks, attention answers, both make the attentional vector tanh(W[context; hidden]) (Luong et
-    al. 2015, arXiv:1508.04025), and the remaining layers walk over it: with two layers or more, what was attended to is
-    remembered, and yet a whole sequence is one call a layer.
+    """A lower decoder layer asks, attention answers, both make the attentional vector tanh(W[context; hidden]) (Luong
+    et al. 2015, arXiv:1508.04025), and the remaining layers walk over it: with two layers or more, what was attended to
+    is remembered, and yet a whole sequence is one call a layer.
 
     input_feeding: the attentional vector is also read at the next step, which makes decoding a loop (ibid.).
     """
@@ -47,13 +47,13 @@ class AttnSeq2Seq(Generator):
         self.teacher_forcing = teacher_forcing
         self.input_feeding = input_feeding
         self.hidden_size = hidden_size
-        sizes: dict[str, Any] = dict(hidden_size=hidden_size, dropout=dropout)
+        sizes: dict[str, Any] = {"hidden_size": hidden_size, "dropout": dropout}
         encoder = backbone(
             input_size=embedding_size, num_layers=num_layers, causal=not bidirectional, summary_size=None, **sizes
         )
         self.encoder = Encoder(Embedding(spec.source, embedding_size, dropout), encoder)
         self.embedding = Embedding(spec.inputs, embedding_size, dropout)
-        sizes |= dict(causal=True, summary_size=hidden_size)
+        sizes |= {"causal": True, "summary_size": hidden_size}
         fed = hidden_size if input_feeding else 0
         self.lower = backbone(input_size=embedding_size + fed, num_layers=1, **sizes)
         self.attention = Attention(attention, hidden_size, heads)

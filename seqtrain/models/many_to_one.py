@@ -16,8 +16,8 @@ from seqtrain.models.base import Encoder, MakeBackbone, Model, Output
 class ManyToOne(Model):
     """Pools a sequence into one vector and maps it to all scores of all positions.
 
-    pooling: "last", what the backbone holds at the end (both ends where it reads both ways), "mean", "max" or "attention".
-    Covariates of the outputs that are known in advance stand beside the pooled vector.
+    pooling: "last", what the backbone holds at the end (both ends where it reads both ways), "mean", "max" or
+    "attention". Covariates of the outputs that are known in advance stand beside the pooled vector.
     """
 
     takes = (Source.MANY,)

@@ -14,7 +14,7 @@ from seqtrain.models.base import Generator, MakeBackbone, tied_table
 
 
 class OneToMany(Generator):
-    """A causal stack over its own outputs; a single input, where there is one, becomes the state that it starts from."""
+    """A causal stack over its own outputs; a single input, where there is one, becomes the state it starts from."""
 
     takes = (Source.NONE, Source.ONE)
     writes = (Fixed, Free)

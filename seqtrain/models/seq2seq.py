@@ -1,4 +1,5 @@
-"""Sequence to sequence through one vector (Sutskever et al. 2014, arXiv:1409.3215; Cho et al. 2014, arXiv:1406.1078)."""
+"""Sequence to sequence through one vector (Sutskever et al. 2014, arXiv:1409.3215; Cho et al. 2014,
+arXiv:1406.1078)."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ class Seq2Seq(Generator):
         assert spec.inputs is not None
         self.spec = spec
         self.teacher_forcing = teacher_forcing
-        sizes: dict[str, Any] = dict(hidden_size=hidden_size, num_layers=num_layers, dropout=dropout)
+        sizes: dict[str, Any] = {"hidden_size": hidden_size, "num_layers": num_layers, "dropout": dropout}
         encoder = backbone(input_size=embedding_size, causal=not bidirectional, summary_size=None, **sizes)
         self.encoder = Encoder(Embedding(spec.source, embedding_size, dropout), encoder)
         self.embedding = Embedding(spec.inputs, embedding_size, dropout)

@@ -1,0 +1,120 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+
+import seqtrain
+from seqtrain.data import Pair
+from seqtrain.run import Loaded
+from seqtrain.tasks.translation import Translation
+from seqtrain.text import BEGIN, END, PAD, UNKNOWN
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_figures():
+    with tiny.no_figures():
+        yield
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("runs") / "run"
+    tiny.train(place, "translation")
+    return place
+
+
+@pytest.fixture
+def loaded(run_folder: Path) -> Loaded:
+    return seqtrain.load(run_folder)
+
+
+def fitted(**changes: Any) -> Translation:
+    options = {"unit": "char", "lowercase": False, "min_count": 1, "max_length": 250, "label_smoothing": 0.0}
+    task = Translation(**options | {"monitor": "bleu"} | changes)
+    task.fit([Pair("abc", "x"), Pair("a", "xyz")])
+    return task
+
+
+def test_a_batch_by_hand():
+    task = fitted()
+    a, b, c = (task.source.ids[item] for item in "abc")
+    x, y, z = (task.target.ids[item] for item in "xyz")
+    batch = task.examples([Pair("abc", "x"), Pair("a?", "xyz")]).batch(np.arange(2))
+    assert batch.source is not None
+    assert batch.inputs is not None
+    assert batch.source.tolist() == [[a, b, c, END], [a, UNKNOWN, END, PAD]]
+    assert batch.inputs.tolist() == [[BEGIN, x, END, PAD], [BEGIN, x, y, z]]
+    assert batch.target.tolist() == [[x, END, PAD, PAD], [x, y, z, END]]
+    assert batch.target_lengths.tolist() == [2, 4]
+    assert batch.real(batch.target).tolist() == [x, END, x, y, z, END]
+
+
+def test_long_texts_are_cut():
+    task = fitted(max_length=2)
+    batch = task.examples([Pair("abcabc", "xyzxyz")]).batch(np.arange(1))
+    assert batch.source is not None
+    assert batch.source.shape == batch.target.shape == (1, 3)
+    assert batch.target[0, -1] == END
+
+
+def test_what_was_fitted_comes_back_from_its_state():
+    task, other = fitted(), fitted()
+    other.fit([Pair("q", "r")])
+    other.load_state(json.loads(json.dumps(task.state())))
+    assert other.spec == task.spec
+    assert other.encode_source("cab") == task.encode_source("cab")
+
+
+def test_overfits_one_batch(tmp_path: Path):
+    found = tiny.train(
+        tmp_path / "run",
+        "translation",
+        {"schedule": "constant"},
+        trainer__overfit_batches=1,
+        trainer__batch_size=8,
+        trainer__max_steps=150,
+        trainer__eval_every=150,
+        model__hidden_size=48,
+        model__embedding_size=24,
+        optimizer__lr=0.02,
+    )
+    assert found["valid"]["exact_match"] == 1
+    assert found["valid"]["bleu"] == pytest.approx(100)
+    assert found["valid"]["loss"] < 0.05
+
+
+def test_the_baseline_is_a_copy_of_the_source():
+    found = fitted().baselines([], [Pair("2021-05-03", "2021-05-03"), Pair("a b", "c d")])
+    assert found["copy of the source"]["exact_match"] == 0.5
+
+
+LINES = ["3. Mai 2021", "", "May 3, 2021", "\u4e00\u0e01 \x00?", "x" * 3000, "3. Mai 2021"]
+
+
+def test_answers_keep_the_order_and_do_not_depend_on_their_neighbours(loaded: Loaded):
+    together = loaded.predict(LINES)
+    assert len(together) == len(LINES)
+    assert together == [loaded.predict([line])[0] for line in LINES]
+    assert all(isinstance(answer, str) for answer in together)
+    assert together[0] == together[-1]
+
+
+def test_details_of_an_answer(loaded: Loaded):
+    for line, answer in zip(LINES, loaded.predict(LINES, details=True), strict=True):
+        assert answer.keys() == {"input", "output", "log_prob", "alignment"}
+        assert answer["input"] == line
+        assert answer["log_prob"] < 0
+        assert [item["output"] for item in answer["alignment"]] == [*answer["output"], "⏎"]
+        for item in answer["alignment"]:
+            assert item["source"] == [*line, "⏎"][item["place"]] or item["place"] == 250
+            assert 0 < item["weight"] <= 1
+
+
+def test_alignment_is_left_out_where_the_model_has_none(tmp_path: Path):
+    cfg = tiny.config("translation", {"model": "seq2seq"})
+    _, job, _ = tiny.job(cfg)
+    (answer,) = job.task.predict(job.model.eval(), ["May"], job.decoder)
+    assert job.task.details(job.model, answer) == {}
