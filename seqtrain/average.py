@@ -30,7 +30,8 @@ class Average:
         if self.ema:
             self.updates += 1
             decay = min(self.ema, (1 + self.updates) / (10 + self.updates))
-            torch._foreach_lerp_(self.mean, [parameter.detach() for parameter in self.parameters], 1 - decay)
+            for mean, parameter in zip(self.mean, self.parameters, strict=True):
+                mean.lerp_(parameter.detach(), 1 - decay)
 
     def snapshot(self) -> None:
         """Before each evaluation."""

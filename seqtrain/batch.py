@@ -104,7 +104,7 @@ class Batch(NamedTuple):
     inputs: Num[Tensor, "B T *G"] | None
     target: Num[Tensor, "B T *H"]
     target_lengths: Int[Tensor, " B"]
-    index: Int[Tensor, " N"]
+    index: Int[Tensor, " N"]  # pyright: ignore[reportIncompatibleMethodOverride]
     rows: np.ndarray
     continues: bool = False
 

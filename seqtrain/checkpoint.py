@@ -41,7 +41,7 @@ class Checkpoints:
         self.keep = keep
 
     def save(self, step: int, checkpoint: Checkpoint, best: bool) -> None:
-        """Writes `step-N` and points `last`, and perhaps `best`, to it. At any moment, whole checkpoints are all there is."""
+        """Writes `step-N` and points `last`, and perhaps `best`, to it. Whole checkpoints are all there ever is."""
         tree, tensors = pack(checkpoint.training)
         files = {
             "model.safetensors": save({name: weight.contiguous() for name, weight in checkpoint.weights.items()}),

@@ -13,10 +13,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from seqtrain import compose, folder, sources, sweep
-from seqtrain.config import UserError
-from seqtrain.schema import conform
-from seqtrain.spelling import did_you_mean, near
+from seqtrain import folder, sweep
+from seqtrain.config import UserError, compose, sources
+from seqtrain.config.schema import conform
+from seqtrain.config.spelling import did_you_mean, near
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         return call_hydra([*hydra_flags(args), *args.overrides], root, name)
     configs = sources.Configs(root, args.config_dir, name)
     if args.help:
-        from seqtrain.help import help_text
+        from seqtrain.config.help import help_text
 
         print(help_text(configs))
         return 0

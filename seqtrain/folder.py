@@ -15,12 +15,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import get_omega_conf_dumper
 
-from seqtrain.compose import Mistakes, compose, in_short
 from seqtrain.config import UserError, check_together, near_path
-from seqtrain.schema import Schema, check, conform, read_entries, read_schema
-from seqtrain.sources import Configs
-from seqtrain.spelling import did_you_mean
-from seqtrain.words import parse_value, read_words, sweep_values, word_problems
+from seqtrain.config.compose import Mistakes, compose, in_short
+from seqtrain.config.schema import Schema, check, conform, read_entries, read_schema
+from seqtrain.config.sources import Configs
+from seqtrain.config.spelling import did_you_mean
+from seqtrain.config.words import parse_value, read_words, sweep_values, word_problems
 
 SWAPS = {"train": ("device",), "evaluate": ("device", "data"), "predict": ("device",)}  # axes a run may change later
 

@@ -1,6 +1,8 @@
-"""Metrics from sums that add up over batches: losses, confusion counts, error sums; texts are kept and scored at the end.
+"""Metrics from sums that add up over batches: losses, confusion counts, error sums; texts are kept and scored at the
+end.
 
-The units are those that people print: accuracy, macro_f1, exact_match 0 to 1; bleu, chrf 0 to 100; loss in nats an item.
+The units are those that people print: accuracy, macro_f1, exact_match 0 to 1; bleu, chrf 0 to 100; loss in nats an
+item.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ def translation(outputs: list[str], references: list[str]) -> dict[str, float]:
     from sacrebleu.metrics.chrf import CHRF
 
     exact = sum(a == b for a, b in zip(outputs, references, strict=True))
-    # The method of smoothing and the tokenizer are sacreBLEU's defaults; `force` only silences a hint about tokenized text.
+    # Smoothing and tokenizer are sacreBLEU's defaults; `force` only silences a hint about tokenized text.
     bleu = BLEU(force=True).corpus_score(outputs, [references]).score
     chrf = CHRF().corpus_score(outputs, [references]).score
     return {"exact_match": exact / len(references), "bleu": bleu, "chrf": chrf}

@@ -24,9 +24,9 @@ from seqtrain.average import Average
 from seqtrain.batch import Batching, Loader, Spec
 from seqtrain.checkpoint import Checkpoints, put_weights, write
 from seqtrain.config import LineError, UserError, build, locate
+from seqtrain.config.sources import ROOT
 from seqtrain.decode import Decoder
 from seqtrain.record import Recorder, line
-from seqtrain.sources import ROOT
 from seqtrain.tasks.base import Task
 from seqtrain.train import Job, Progress, Trainer, make_optimizer
 from seqtrain.train import evaluate as score_split
@@ -45,7 +45,9 @@ def train(cfg: Config, folder: Path, resume: bool = False, sweep: bool = False) 
     torch.manual_seed(cfg["seed"])
     trainer: Trainer = build(cfg["trainer"], cfg["trust"])
     if trainer.precision == "bfloat16" and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        raise UserError("trainer.precision=bfloat16: this CPU has no such arithmetic; trainer.precision=float32 will do")
+        raise UserError(
+            "trainer.precision=bfloat16: this CPU has no such arithmetic; trainer.precision=float32 will do"
+        )
     checkpoints = Checkpoints(folder, trainer.keep)
     checkpoint = checkpoints.load("last") if resume else None
     if checkpoint is None:

@@ -166,8 +166,8 @@ class Trainer:
         running.flush(job)
 
     def update(self, job: Job, group: list[Batch]) -> tuple[Tensor, Tensor]:
-        """One update of the weights from a group of batches. Gradients are those of the mean over all target items of the
-        group, however it is cut. Returns the summed loss and the count of items, still on the device."""
+        """One update of the weights. Gradients are those of the mean over all target items of the group of batches,
+        however it is cut. Returns the summed loss and the count of items, still on the device."""
         job.model.train()
         loss_sum = torch.zeros((), device=job.device)
         count = torch.zeros((), device=job.device)
@@ -189,9 +189,9 @@ class Trainer:
         gradients = [p.grad for p in job.model.parameters() if p.grad is not None]
         scale = 1 / count.clamp(min=1)
         if self.clip is not None:
-            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))) * scale
-            scale = scale * (self.clip / norm).clamp(max=1)
-        torch._foreach_mul_(gradients, scale)
+            scale = scale * (self.clip / (nn.utils.get_total_norm(gradients) * scale)).clamp(max=1)
+        for gradient in gradients:
+            gradient.mul_(scale)
         job.optimizer.step()
         job.optimizer.zero_grad(set_to_none=True)
         job.average.update()
@@ -334,7 +334,7 @@ def map_containers(function: Any, tree: Any) -> Any:
 
 
 def make_optimizer(make: Any, model: nn.Module) -> torch.optim.Optimizer:
-    """Weight decay is for matrices; biases and other vectors go without. Remembers each group's highest learning rate."""
+    """Weight decay is for matrices; vectors go without. Each group remembers its highest learning rate."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1]},

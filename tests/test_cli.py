@@ -170,8 +170,8 @@ WRONG = [
 def make_run(place: Path) -> None:
     (place / "checkpoints" / "step-1").mkdir(parents=True)
     folder.register_resolvers()
-    from seqtrain.compose import compose
-    from seqtrain.sources import Configs
+    from seqtrain.config.compose import compose
+    from seqtrain.config.sources import Configs
 
     found = compose(Configs(), ["name=first"])
     folder.write_config(place / "config.yaml", found.config, found.schema)
@@ -235,7 +235,7 @@ def test_a_closed_pipe_ends_in_silence() -> None:
 
 
 def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
-    from seqtrain.sources import ROOT
+    from seqtrain.config.sources import ROOT
 
     assert cli.main(["--help"]) == 0
     text = capsys.readouterr().out

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from seqtrain.compose import Composed, Mistakes, compose
 from seqtrain.config import UserError, build, check_together, locate
+from seqtrain.config.compose import Composed, Mistakes, compose
+from seqtrain.config.schema import Schema, check, conform, make_key, parse_comment, read_entries, read_schema
+from seqtrain.config.sources import ROOT, Configs
+from seqtrain.config.spelling import nearest_keys
 from seqtrain.folder import register_resolvers, write_config
-from seqtrain.schema import Schema, check, conform, make_key, parse_comment, read_entries, read_schema
-from seqtrain.sources import ROOT, Configs
-from seqtrain.spelling import nearest_keys
 
 OPTIONS = sorted(path for path in ROOT.glob("*/*.yaml"))
 

@@ -1,4 +1,4 @@
-"""README.md is true: its commands run (two steps each; as written with --as-written), its code blocks work, its table of
+"""README.md is true: its commands run (two steps each; as written with --as-written), its code works, and its table of
 pairs is what the models accept."""
 
 import os
@@ -90,6 +90,9 @@ def test_the_table_of_pairs_is_what_the_models_accept() -> None:
     for task in options("task"):
         make = locate(read("task", task)["task"]["_target_"], trust=False)
         for model in options("model"):
-            if all(locate(read("model", model)["_target_"], trust=False).refuse(make.outline(k)) is None for k in make.kinds):
+            if all(
+                locate(read("model", model)["_target_"], trust=False).refuse(make.outline(k)) is None
+                for k in make.kinds
+            ):
                 found.add((task, model))
     assert said == found

@@ -13,11 +13,11 @@ import small
 import torch
 import yaml
 
-from seqtrain import compose, folder, run, sources
+from seqtrain import folder, run
 from seqtrain.average import Average
 from seqtrain.batch import Batching
 from seqtrain.checkpoint import Checkpoints
-from seqtrain.config import build
+from seqtrain.config import build, compose, sources
 from seqtrain.decode import Decoder
 from seqtrain.record import Recorder
 from seqtrain.train import Job, Trainer, make_optimizer

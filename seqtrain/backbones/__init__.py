@@ -1,6 +1,6 @@
 """How one stack of layers walks a sequence: one file a backbone.
 
-The contract, whatever the kind: `Backbone(input_size, hidden_size, num_layers, dropout, causal, summary_size, ...)` with
+The contract, whatever the kind: `Backbone(input_size, hidden_size, num_layers, dropout, causal, summary_size)` with
 
     forward(x (B, T, I), state=None, lengths=None) -> (y (B, T, H), state)
     start(summary (B, summary_size)) -> state

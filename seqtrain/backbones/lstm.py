@@ -13,5 +13,4 @@ class LSTM(Recurrent):
 
     @staticmethod
     def step(layer: nn.RNNBase, x: Float[Tensor, "B I"], state: LayerState) -> LayerState:
-        weights = layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0
-        return torch.lstm_cell(x, state, *weights)
+        return torch.lstm_cell(x, state, *layer.all_weights[0])

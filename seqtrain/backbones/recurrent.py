@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
@@ -25,7 +26,7 @@ class Recurrent(nn.Module):
     residual: adds the input of each layer but the first to its output.
     """
 
-    kind: type[nn.RNNBase]
+    kind: Callable[..., nn.RNNBase]
     parts: int  # tensors a layer's state is made of
 
     def __init__(
@@ -78,7 +79,7 @@ class Recurrent(nn.Module):
     ) -> tuple[Float[Tensor, "B T H"], LayerState]:
         assert isinstance(layer, nn.RNNBase)
         if x.size(1) == 1:  # a cell call is three times faster than a whole-layer call of length 1
-            zero = layer.weight_hh_l0.new_zeros(x.size(0), layer.hidden_size)
+            zero = layer.all_weights[0][0].new_zeros(x.size(0), layer.hidden_size)
             state = self.step(layer, x[:, 0].to(zero.dtype), state or (zero,) * self.parts)
             return state[0][:, None], state
         packed = tuple(part[None].contiguous() for part in state) if state else ()
@@ -101,14 +102,16 @@ def initialize(layer: nn.Module) -> None:
     """Xavier for what comes in, orthogonal for what recurs, a bias of one at the forget gate of an LSTM
     (Jozefowicz et al. 2015, proceedings.mlr.press/v37/jozefowicz15)."""
     assert isinstance(layer, nn.RNNBase)
-    for weight in layer.weight_ih_l0.chunk(layer.weight_ih_l0.size(0) // layer.hidden_size):
+    from_input, from_state, input_bias, state_bias = layer.all_weights[0]
+    gates = len(input_bias) // layer.hidden_size
+    for weight in from_input.chunk(gates):
         nn.init.xavier_uniform_(weight)
-    for weight in layer.weight_hh_l0.chunk(layer.weight_hh_l0.size(0) // layer.hidden_size):
+    for weight in from_state.chunk(gates):
         nn.init.orthogonal_(weight)
-    nn.init.zeros_(layer.bias_ih_l0)
-    nn.init.zeros_(layer.bias_hh_l0)
+    nn.init.zeros_(input_bias)
+    nn.init.zeros_(state_bias)
     if isinstance(layer, nn.LSTM):
-        nn.init.ones_(layer.bias_ih_l0[layer.hidden_size : 2 * layer.hidden_size])
+        nn.init.ones_(input_bias[layer.hidden_size : 2 * layer.hidden_size])
 
 
 def reversal(lengths: Int[Tensor, " B"] | None, width: int) -> Int[Tensor, "B {width}"]:

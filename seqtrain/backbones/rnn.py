@@ -13,5 +13,4 @@ class RNN(Recurrent):
 
     @staticmethod
     def step(layer: nn.RNNBase, x: Float[Tensor, "B I"], state: LayerState) -> LayerState:
-        weights = layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0
-        return (torch.rnn_tanh_cell(x, state[0], *weights),)
+        return (torch.rnn_tanh_cell(x, state[0], *layer.all_weights[0]),)

@@ -14,9 +14,9 @@ from seqtrain import metrics
 from seqtrain.baselines import CharNgram, LanguageJudge
 from seqtrain.batch import Batch, Batching, Free, Loader, Ragged, Source, Spec, Tokens, real_positions
 from seqtrain.config import LineError, UserError
+from seqtrain.config.spelling import did_you_mean, near
 from seqtrain.data import Labelled
 from seqtrain.metrics import Totals
-from seqtrain.spelling import did_you_mean, near
 from seqtrain.tasks.base import Task, cross_entropy, same_length, table
 from seqtrain.text import END, PAD, Tokenizer
 
@@ -162,9 +162,8 @@ class Names:
         self.records = records
         unknown = sorted({record.label for record in records} - set(task.labels))
         if unknown:
-            raise UserError(
-                f"data: the label {unknown[0]!r} is not in the training split{did_you_mean(near(unknown[0], task.labels))}"
-            )
+            hint = did_you_mean(near(unknown[0], task.labels))
+            raise UserError(f"data: the label {unknown[0]!r} is not in the training split{hint}")
         self.labels = np.array([1 + task.labels.index(record.label) for record in records])
         self.texts = Ragged([[END, *task.tokenizer.encode(record.text), END] for record in records])
         self.items = int(self.texts.lengths.sum()) - len(records)

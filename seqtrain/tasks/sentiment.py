@@ -15,9 +15,9 @@ from seqtrain import metrics, plots
 from seqtrain.baselines import linear_classifier
 from seqtrain.batch import Batch, Fixed, Ragged, Source, Spec, Tokens, real_positions
 from seqtrain.config import UserError
+from seqtrain.config.spelling import did_you_mean, near
 from seqtrain.data import Labelled
 from seqtrain.metrics import Totals
-from seqtrain.spelling import did_you_mean, near
 from seqtrain.tasks.base import Task, by_length, cross_entropy, table
 from seqtrain.text import END, PAD, Tokenizer
 
@@ -65,9 +65,8 @@ class Sentiment(Task):
     def examples(self, records: Sequence[Labelled]) -> Texts:
         unknown = sorted({record.label for record in records} - set(self.labels))
         if unknown:
-            raise UserError(
-                f"data: the label {unknown[0]!r} is not in the training split{did_you_mean(near(unknown[0], self.labels))}"
-            )
+            hint = did_you_mean(near(unknown[0], self.labels))
+            raise UserError(f"data: the label {unknown[0]!r} is not in the training split{hint}")
         labels = [self.labels.index(record.label) for record in records]
         return Texts([self.encode(record.text) for record in records], labels, records)
 

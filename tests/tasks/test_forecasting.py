@@ -99,7 +99,7 @@ def test_a_missing_target_is_left_out_of_sum_count_and_gradient(loss: str, total
     scores[known, 0] = target[known, 0] + errors
     scores.requires_grad_()
     found, count = task.loss(scores, batch)
-    assert float(found) == pytest.approx(total, rel=1e-5)
+    assert found.item() == pytest.approx(total, rel=1e-5)
     assert count == 3
     (gradient,) = torch.autograd.grad(found, scores)
     assert torch.isfinite(gradient).all()
@@ -107,14 +107,10 @@ def test_a_missing_target_is_left_out_of_sum_count_and_gradient(loss: str, total
     assert gradient[known][:2].abs().min() > 0
 
 
-def test_a_gap_in_training_leaves_the_weights_finite():
-    trainer, job, records = tiny.job(tiny.config("forecasting"))
-    assert np.isnan(records["train"][0].values).any()
-    gaps = [
-        row for row in range(len(job.train.examples.lengths)) if job.train.examples.batch([row]).target.isnan().all()
-    ]
-    batch = job.train.examples.batch(np.array(gaps or range(4)))
-    trainer.update(job, [batch._replace(target=torch.full_like(batch.target, NAN))])  # nothing known at all
+def test_a_batch_without_any_known_target_leaves_the_weights_finite():
+    trainer, job, _ = tiny.job(tiny.config("forecasting"))
+    batch = next(job.train.epoch())
+    trainer.update(job, [batch._replace(target=torch.full_like(batch.target, NAN))])
     assert all(torch.isfinite(parameter).all() for parameter in job.model.parameters())
 
 
@@ -185,8 +181,8 @@ def test_the_ways_to_write_a_history(loaded: Loaded, line: str):
         ("1 2 3", "3 values; the model reads the last 8"),
         ("", "0 values; the model reads the last 8"),
         ("[]", "0 values; the model reads the last 8"),
-        (str([[1, 2]] * 8), "expected 1 value.s. a step: co2"),
-        (str([[[1]]] * 8), "expected 1 value.s. a step: co2"),
+        (str([[1, 2]] * 8), r"expected 1 value\(s\) a step: co2"),
+        (str([[[1]]] * 8), r"expected 1 value\(s\) a step: co2"),
         ("nan " * 8, "none of the last 8 values of co2 is known"),
         ("1 " + "nan " * 8, "none of the last 8 values of co2 is known"),
         ("1 2 3 4 5 6 7 inf", "expected finite numbers"),
@@ -201,7 +197,7 @@ def test_several_channels():
     task = fitted([series([0, 0], [1, 10], [2, 20], [3, 30], [4, 40])])
     np.testing.assert_array_equal(task.parse("[[9, 9], [1, null], [2, 3]]", 1), [[1, NAN], [2, 3]])
     for line in ("[1, 2]", "1 2", "[[1, 2, 3], [1, 2, 3]]"):
-        with pytest.raises(UserError, match="expected 2 value.s. a step: a, b"):
+        with pytest.raises(UserError, match=r"expected 2 value\(s\) a step: a, b"):
             task.parse(line, 1)
     with pytest.raises(UserError, match="none of the last 2 values of b is known"):
         task.parse("[[1, null], [2, null]]", 1)

@@ -49,7 +49,7 @@ def test_a_batch_by_hand():
 
 
 def test_a_label_of_another_split_must_be_known():
-    with pytest.raises(UserError, match="the label 'pso' is not in the training split.*'?pos"):
+    with pytest.raises(UserError, match=r"the label 'pso' is not in the training split.*pos"):
         fitted().examples([Labelled("good", "pso")])
 
 

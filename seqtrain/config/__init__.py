@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from seqtrain.spelling import did_you_mean, near
+from seqtrain.config.spelling import did_you_mean, near
 
 
 class UserError(Exception):

@@ -9,9 +9,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType, Transformer
 from hydra.errors import HydraException
 
-from seqtrain.schema import Schema, check_value, describe, leaves, read_entries, suggest
-from seqtrain.sources import Configs
-from seqtrain.spelling import did_you_mean, near
+from seqtrain.config.schema import Schema, check_value, describe, leaves, read_entries, suggest
+from seqtrain.config.sources import Configs
+from seqtrain.config.spelling import did_you_mean, near
 
 
 @dataclass

@@ -20,10 +20,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from seqtrain.config import UserError, check_together
-from seqtrain.schema import Schema, check, conform, describe, read_entries
-from seqtrain.sources import Configs
-from seqtrain.spelling import did_you_mean, nearest_keys
-from seqtrain.words import Words, parse_value, read_words, sweep_texts, word_problems
+from seqtrain.config.schema import Schema, check, conform, describe, read_entries
+from seqtrain.config.sources import Configs
+from seqtrain.config.spelling import did_you_mean, nearest_keys
+from seqtrain.config.words import Words, parse_value, read_words, sweep_texts, word_problems
 
 
 class Mistakes(UserError):

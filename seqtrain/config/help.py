@@ -6,8 +6,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from seqtrain.schema import describe, read_entries
-from seqtrain.sources import Configs
+from seqtrain.config.schema import describe, read_entries
+from seqtrain.config.sources import Configs
 
 WIDTH = 100
 AXES = {

@@ -14,9 +14,10 @@ from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult
 
 from seqtrain.config import UserError, near_path
-from seqtrain.spelling import did_you_mean
+from seqtrain.config.spelling import did_you_mean
 
-ROOT = next(p for p in (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs") if p.is_dir())
+PACKAGE = Path(__file__).parents[1]
+ROOT = next(p for p in (PACKAGE / "configs", PACKAGE.parent / "configs") if p.is_dir())
 
 
 class Repository(ConfigRepository):

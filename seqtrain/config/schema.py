@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 from omegaconf._utils import get_yaml_loader
 
-from seqtrain.spelling import did_you_mean, near, nearest_keys
+from seqtrain.config.spelling import did_you_mean, near, nearest_keys
 
 
 class Key(NamedTuple):
