@@ -14,7 +14,7 @@ from tqdm import tqdm
 log = logging.getLogger(__name__)
 
 
-def bar(total: int, unit: str, what: str, start: int = 0) -> tqdm:
+def bar(total: int | None, unit: str, what: str, start: int = 0) -> tqdm:
     """A bar for what takes longer than a second; none where nobody watches a terminal."""
     quiet = not sys.stderr.isatty()
     return tqdm(total=total, initial=start, unit=unit, desc=what, disable=quiet, delay=1, leave=False, smoothing=0.05)

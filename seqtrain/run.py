@@ -26,7 +26,7 @@ from seqtrain.checkpoint import Checkpoints, put_weights, write
 from seqtrain.config import LineError, UserError, build, locate
 from seqtrain.config.sources import ROOT
 from seqtrain.decode import Decoder
-from seqtrain.record import Recorder, line
+from seqtrain.record import Recorder, bar, line
 from seqtrain.tasks.base import Task
 from seqtrain.train import Job, Progress, Trainer, make_optimizer
 from seqtrain.train import evaluate as score_split
@@ -68,6 +68,7 @@ def train(cfg: Config, folder: Path, resume: bool = False, sweep: bool = False) 
                 "step %d: nothing is left to do; more trainer.epochs or trainer.max_steps would go on", progress.step
             )
             return json.loads((folder / "metrics.json").read_bytes())["monitor"]["value"]
+    log.info("the baselines …")
     baselines = task.baselines(records["train"], records["valid"])
     job = Job(
         task=task,
@@ -201,7 +202,8 @@ def predict(cfg: Config, checkpoint: Path) -> None:
     """Answers each line of the input with one line of the output, as the input comes in."""
     loaded = Loaded(cfg, checkpoint)
     as_json = cfg["format"] == "jsonl"
-    with nullcontext(sys.stdout) if cfg["output"] in (None, "-") else open_output(cfg) as out:
+    shown = bar(None, "line", "predict")
+    with shown, nullcontext(sys.stdout) if cfg["output"] in (None, "-") else open_output(cfg) as out:
         done = 0
         for lines in blocks(cfg["input"]):
             try:
@@ -212,6 +214,7 @@ def predict(cfg: Config, checkpoint: Path) -> None:
                 print(json.dumps(answer, ensure_ascii=False) if as_json else one_line(answer), file=out)
             out.flush()
             done += len(lines)
+            shown.update(len(lines))
 
 
 def open_output(cfg: Config) -> TextIO:

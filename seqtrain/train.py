@@ -224,7 +224,7 @@ class Trainer:
 
     def total_steps(self, loader: Loader) -> int:
         per_epoch = -(-loader.size() // self.accumulate)
-        return self.max_steps if self.max_steps is not None else (self.epochs or 1) * per_epoch
+        return self.max_steps if self.max_steps is not None else (self.epochs or 0) * per_epoch
 
     def done(self, progress: Progress, total: int) -> bool:
         """Whether the last step is taken, or the patience at an end."""

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from seqtrain.batch import Batch, Free, Source, Spec, Tokens, map_tensors
 from seqtrain.decode import Beam, Decoder, Hypothesis
+from seqtrain.models.base import Generator
 
 END = 3
 TINY = Spec(None, Source.NONE, Tokens(4), 4, Free())
@@ -131,6 +132,41 @@ def test_a_wider_beam_is_no_worse_on_the_whole():
         made = [lively("seq2seq", "tokens to tokens", seed) for seed in range(5)]
         totals[size] = sum(found.log_prob for one in made for found in decoder(one, asked("tokens to tokens"), END))
     assert totals[8] > totals[1] + 1
+
+
+class Chain(Generator):
+    """Writes each item with a probability that depends on the item before alone. END begins."""
+
+    def __init__(self, probabilities: dict[int, list[float]]):
+        super().__init__()
+        self.spec = TINY
+        table = torch.tensor([probabilities.get(item, [0.25] * 4) for item in range(4)])
+        self.output = torch.nn.Linear(4, 4, bias=False)
+        self.output.weight = torch.nn.Parameter(table.log().T)
+
+    def start(self, batch: Batch) -> tuple[Any, Any]:
+        return None, (torch.zeros(len(batch.rows), 1),)
+
+    def decode(self, inputs: torch.Tensor, state: Any, memory: Any) -> tuple[torch.Tensor, Any]:
+        return F.one_hot(inputs, 4).float(), state
+
+
+def beam_of(probabilities: dict[int, list[float]], size: int, length_penalty: float) -> list[int]:
+    batch = asked(TINY, rows=1)._replace(inputs=torch.tensor([[END]]))
+    with torch.inference_mode():
+        return Beam(Chain(probabilities), batch, END, torch.tensor([4]), size, length_penalty).search()[0].ids
+
+
+@pytest.mark.parametrize(("length_penalty", "wanted"), [(0.0, []), (1.0, [1, 1, 1, 1])])
+def test_a_beam_goes_on_while_a_longer_output_may_still_win(length_penalty, wanted):
+    """To end at once scores log 0.55 = -0.60, to go on to the bound log 0.45 / 1.5 = -0.53."""
+    never = 1e-9
+    assert beam_of({END: [never, 0.45, never, 0.55], 1: [never, 1, never, never]}, 1, length_penalty) == wanted
+
+
+def test_a_beam_stays_full_where_a_hypothesis_ends():
+    """Of the first items, END and 0 are the likeliest, but 1 leads to the best output: log 0.317 / (7/6)^2 = -0.84."""
+    assert beam_of({END: [0.33, 0.32, 1e-9, 0.35], 1: [0.003, 0.003, 0.004, 0.99]}, 2, 2.0) == [1]
 
 
 def test_the_length_penalty_favours_long_outputs():

@@ -93,6 +93,8 @@ def check_together(config: dict[str, Any]) -> list[str]:
         cure = "set one" if not sizes else "add trainer.batch_size=null or trainer.batch_tokens=null"
         state = "both are" if sizes else "neither is"
         problems.append(f"exactly one of trainer.batch_size and trainer.batch_tokens must be set, and {state}: {cure}")
+    if {"epochs", "max_steps"} <= trainer.keys() and trainer["epochs"] is None and trainer["max_steps"] is None:
+        problems.append("one of trainer.epochs and trainer.max_steps must be set: neither says when training ends")
     return problems
 
 
