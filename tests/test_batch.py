@@ -1,3 +1,5 @@
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from seqtrain.batch import (
     Source,
     in_order,
     length_mask,
+    map_tensors,
     real_positions,
     shuffled,
 )
@@ -78,6 +81,21 @@ def test_a_batch_moves_with_everything_but_its_row_numbers():
     moved = batch.to(torch.device("meta"))
     assert {field.device.type for field in moved if isinstance(field, torch.Tensor)} == {"meta"}
     assert moved.rows is batch.rows
+
+
+class Named(NamedTuple):
+    tensor: torch.Tensor
+    size: int
+
+
+def test_a_function_of_tensors_keeps_the_form_of_a_state():
+    state = (None, (torch.zeros(1), (torch.ones(2),)), Named(torch.ones(3), 5))
+    nothing, pair, named = map_tensors(lambda t: t + 1, state)
+    assert nothing is None
+    same(pair, (torch.ones(1), (torch.full((2,), 2.0),)), 0)
+    assert isinstance(named, Named)
+    same(named.tensor, torch.full((3,), 2.0), 0)
+    assert named.size == 5
 
 
 def test_the_next_input_is_the_best_id_or_the_scores_beside_the_covariates():

@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 import torch
-from small import SPECS, make_batch, make_model, one_row, same
+from small import make_batch, make_model, one_row, same
 from torch.nn import functional as F
 
-from seqtrain.batch import Batch, Free, Source, Spec, Tokens, map_tensors
+from seqtrain.batch import Batch, Free, Source, Spec, Tokens
 from seqtrain.decode import Beam, Decoder, Hypothesis
 from seqtrain.models.base import Generator
 
@@ -284,16 +284,3 @@ def test_sampling_leaves_the_global_random_numbers_alone():
     before = torch.get_rng_state()
     make_decoder(temperature=1.0, max_length=5)(made, batch, END)
     same(torch.get_rng_state(), before, 0)
-
-
-def test_map_tensors_keeps_the_form_of_a_state():
-    state = (None, (torch.ones(1), (torch.zeros(2),)), Hypothesis(torch.ones(3), 0.5))  # type: ignore[arg-type]
-    found = map_tensors(lambda t: t + 1, state)
-    assert found[0] is None
-    assert isinstance(found[2], Hypothesis)
-    same(found[1], (torch.full((1,), 2.0), (torch.ones(2),)), 0)
-    assert found[2].log_prob == 0.5
-
-
-def test_the_specs_of_these_tests_hold_the_end_mark():
-    assert all(SPECS[spec].outputs > END for _, spec in MODELS)
