@@ -50,7 +50,7 @@ class Recorder:
                 warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # drawn as a box
                 self.writer.add_figure(title, content, step, close=False)
                 if keep:
-                    file = self.folder / "figures" / f"{title.replace(' ', '-')}.png"
+                    file = self.folder / "figures" / f"{title.replace('/', '-').replace(' ', '-')}.png"
                     file.parent.mkdir(exist_ok=True)
                     content.savefig(file, dpi=120)
 
@@ -58,7 +58,12 @@ class Recorder:
         """The settings beside the final metrics, for TensorBoard's HParams page, in this very folder."""
         from torch.utils.tensorboard.summary import hparams
 
-        values = {k: v if isinstance(v, (bool, int, float, str)) else str(v) for k, v in flat(config).items()}
+        values = {}
+        for name, value in flat(config).items():
+            if name.endswith("._target_"):
+                values[name.removesuffix("._target_")] = value.rpartition(".")[2]
+            else:
+                values[name] = value if isinstance(value, (bool, int, float, str)) else str(value)
         for summary in hparams(values, dict(metrics)):
             self.writer._get_file_writer().add_summary(summary)
         for name, value in metrics.items():

@@ -112,7 +112,7 @@ def finish(job: Job, records: Records, baselines: Baselines, folder: Path, cfg: 
         if split == "test":
             found[split] |= task.judge(job.model, records["train"], records["test"], job.decoder)
             shown = task.show(job.model, loader.examples, totals, job.decoder)
-            job.recorder.show(progress.step, {f"test {title}": content for title, content in shown.items()}, keep=True)
+            job.recorder.show(progress.step, {f"test/{title}": content for title, content in shown.items()}, keep=True)
         if not sweep:
             log.info("  %s  %s", split, line(found[split]))
             for name, scores in baselines.items():

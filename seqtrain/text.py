@@ -47,7 +47,12 @@ class Tokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids; padding, begin and end are left out."""
         items = [self.items[i] for i in ids if i not in (PAD, BEGIN, END)]
-        return ("" if self.unit == "char" else " ").join(items)
+        return self.joint.join(items)
+
+    @property
+    def joint(self) -> str:
+        """What stands between two items of a text."""
+        return "" if self.unit == "char" else " "
 
     def state(self) -> dict[str, Any]:
         return {"unit": self.unit, "lowercase": self.lowercase, "items": self.items}

@@ -132,11 +132,11 @@ class Trainer:
             self.profiler(folder) as tick,
         ):
             running = Running(job.device)
+            since = time.perf_counter()
             while not self.done(progress, total):
                 size = job.train.size(progress.epoch)
                 batches = job.train.epoch(progress.epoch, progress.position)
                 while group := list(islice(batches, self.accumulate)):
-                    start = time.perf_counter()
                     for setting in job.optimizer.param_groups:
                         setting["lr"] = setting["peak_lr"] * job.schedule.factor(progress.step, total)
                     running.add(*self.update(job, group))
@@ -148,21 +148,21 @@ class Trainer:
                     if progress.step % self.log_every == 0 or progress.step == total:
                         loss = running.flush(job)
                         shown.set_postfix_str(f"loss {loss:.3f}", refresh=False)
-                    progress.seconds += time.perf_counter() - start
+                    progress.seconds += time.perf_counter() - since
                     shown.update()
                     tick()
 
                     evaluates = progress.step % self.eval_every == 0 if self.eval_every else ended
                     if evaluates or progress.step == total:
                         job.save(best=self.evaluate(job, running))
-                    elif self.save_every and progress.step % self.save_every == 0:
+                    elif interruption.signal or (self.save_every and progress.step % self.save_every == 0):
                         job.save()
                     if interruption.signal:
-                        job.save()
                         log.warning("interrupted at step %d; to go on: seqtrain resume=%s", progress.step, folder)
                         raise SystemExit(128 + interruption.signal)
                     if self.done(progress, total):
                         break
+                    since = time.perf_counter()
         running.flush(job)
 
     def update(self, job: Job, group: list[Batch]) -> tuple[Tensor, Tensor]:
@@ -206,7 +206,8 @@ class Trainer:
         with job.average.applied():
             totals = evaluate(job.model, task, job.valid, decoder, job.device)
             found = task.score(totals)
-            job.recorder.show(progress.step, task.show(job.model, job.valid.examples, totals, decoder))
+            shown = task.show(job.model, job.valid.examples, totals, decoder)
+        job.recorder.show(progress.step, {f"valid/{title}": content for title, content in shown.items()})
         value = found[task.monitor]
         rank = [value if task.direction == "max" else -value, -found["loss"]]  # the loss decides between equals
         better = value == value and (progress.best is None or rank > progress.best)

@@ -4,6 +4,11 @@ from jaxtyping import install_import_hook
 
 hook = install_import_hook("seqtrain", "typechecker.check")  # before anything of the package is imported
 
+import pytest  # noqa: E402
 import torch  # noqa: E402
 
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--as-written", action="store_true", help="run the commands of README.md without shortening them")

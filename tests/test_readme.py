@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from tests.small import options, read
 
 README = Path(__file__).parents[1] / "README.md"
 TEXT = README.read_text(encoding="utf-8")
-SHORT = "trainer.max_steps=2 decode.max_length=20"
+SHORT = "trainer.max_steps=2 decode.max_length=5 decode.beam_size=2"
+SMALL = "data.size=500 data.valid_size=50 data.test_size=50"
 
 
 def blocks(language: str) -> list[str]:
@@ -38,21 +40,29 @@ def run(command: str, folder: Path, package: Path = README.parent) -> str:
 
 
 @pytest.fixture(scope="module")
-def short(request: pytest.FixtureRequest) -> str:
-    return "" if request.config.getoption("--as-written") else SHORT
+def train(request: pytest.FixtureRequest) -> Callable[..., str]:
+    """Runs a training command, shortened unless it is to run as written."""
+
+    def shortened(command: str, *where: Path) -> str:
+        if not request.config.getoption("--as-written"):
+            generated = "generation" in command or "forecasting" in command  # whose data has no size to be set
+            command = f"{command} {SHORT} {'' if generated else SMALL}"
+        return run(command, *where)
+
+    return shortened
 
 
 @pytest.mark.parametrize("command", [line for line in TRAINING if line not in OWN])
-def test_training_commands_run(command: str, short: str, tmp_path: Path) -> None:
+def test_training_commands_run(command: str, train: Callable[..., str], tmp_path: Path) -> None:
     folder = "outputs/sweeps/*/*" if " -m " in command else "outputs/*/*/*"
-    run(f"{command} {short}", tmp_path)
+    train(command, tmp_path)
     runs = list(tmp_path.glob(f"{folder}/metrics.json"))
     assert len(runs) == (4 if " -m " in command else 1)
 
 
-def test_commands_that_use_a_run(short: str, tmp_path: Path) -> None:
-    run(f"seqtrain hydra.run.dir=RUN {short}", tmp_path)
-    run(f"seqtrain task=generation hydra.run.dir=GENERATION_RUN {short}", tmp_path)
+def test_commands_that_use_a_run(train: Callable[..., str], tmp_path: Path) -> None:
+    train("seqtrain hydra.run.dir=RUN", tmp_path)
+    train("seqtrain task=generation hydra.run.dir=GENERATION_RUN", tmp_path)
     (tmp_path / "in.txt").write_text("3 mai 1999\n4. Juli 2023\n", encoding="utf-8")
     assert len(USING) >= 7
     for command in USING:
@@ -61,14 +71,14 @@ def test_commands_that_use_a_run(short: str, tmp_path: Path) -> None:
         assert len((tmp_path / name).read_text(encoding="utf-8").splitlines()) == 2
 
 
-def test_python_example_runs(short: str, tmp_path: Path) -> None:
-    run(f"seqtrain hydra.run.dir=RUN {short}", tmp_path)
+def test_python_example_runs(train: Callable[..., str], tmp_path: Path) -> None:
+    train("seqtrain hydra.run.dir=RUN", tmp_path)
     (tmp_path / "example.py").write_text(blocks("python")[0], encoding="utf-8")
     assert run(f"{sys.executable} example.py", tmp_path).startswith("['")
 
 
 @pytest.mark.parametrize("command", OWN)
-def test_options_of_ones_own_work_as_shown(command: str, short: str, tmp_path: Path) -> None:
+def test_options_of_ones_own_work_as_shown(command: str, train: Callable[..., str], tmp_path: Path) -> None:
     """The files of the README, written where it says, in a copy of the package."""
     for name in ("seqtrain", "configs"):
         shutil.copytree(README.parent / name, tmp_path / name)
@@ -76,7 +86,7 @@ def test_options_of_ones_own_work_as_shown(command: str, short: str, tmp_path: P
     assert len(shown) == 4
     for name, content in shown:
         (tmp_path / name).write_text(content, encoding="utf-8")
-    run(f"{command} {short} hydra.run.dir=RUN", tmp_path, tmp_path)
+    train(f"{command} hydra.run.dir=RUN", tmp_path, tmp_path)
     answer = run("echo '3 mai 1999' | seqtrain mode=predict checkpoint=RUN input=-", tmp_path, tmp_path)
     assert len(answer.splitlines()) == 1
 

@@ -96,7 +96,7 @@ def test_a_run_leaves_scalars_texts_figures_and_its_settings_in_one_folder(
             assert event.value == pytest.approx(value)
     for name, value in found["test"].items():
         assert events.Scalars(f"final/test_{name}")[0].value == pytest.approx(value)
-    assert {images, f"test {images}"} <= set(tags["images"])
+    assert {f"valid/{images}", f"test/{images}"} <= set(tags["images"])
     assert (tmp_path / "run" / "figures" / f"test-{images.replace(' ', '-')}.png").exists()
     assert b"_target_" in events.Tensors("config/text_summary")[0].tensor_proto.string_val[0]
     assert any("hparams" in name for name in events.summary_metadata)

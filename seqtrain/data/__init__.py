@@ -4,9 +4,11 @@ A record is what a source yields for its kind: `Pair` ("pairs"), `Labelled` ("la
 ("text"), or `Series` ("series"). A task names the kinds it takes.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from seqtrain.config import UserError
 
 
 class Pair(NamedTuple):
@@ -34,3 +36,13 @@ class Series(NamedTuple):
     values: np.ndarray
     begin: int
     channels: tuple[str, ...]
+
+
+def find_locale(language: str) -> Any:
+    """Babel's locale of a language."""
+    from babel import Locale, UnknownLocaleError
+
+    try:
+        return Locale.parse(language)
+    except (UnknownLocaleError, ValueError):
+        raise UserError(f"data.languages: Babel knows no {language!r}; expected codes such as de or pt_BR") from None

@@ -9,7 +9,8 @@ import re
 from babel import Locale
 from babel.dates import format_date
 
-from seqtrain.data import Pair
+from seqtrain.config import UserError
+from seqtrain.data import Pair, find_locale
 
 FORMATS = ("full", "long", "medium", "short")
 SKELETONS = ("yMd", "yMEd", "yMMMd", "yMMMEd", "yMMMMd", "yMMMEEEEd", "yMMMMEEEEd")
@@ -58,8 +59,11 @@ class Dates:
         first, last = datetime.date(first_year, 1, 1).toordinal(), datetime.date(last_year, 12, 31).toordinal()
         total = size + valid_size + test_size
         if total > last - first + 1:
-            raise ValueError(f"{total} dates are asked for, but {first_year} to {last_year} have {last - first + 1}")
-        locales = [Locale.parse(language) for language in languages]
+            raise UserError(
+                f"data.size, data.valid_size and data.test_size ask for {total} dates; "
+                f"{first_year} to {last_year} have {max(0, last - first + 1)}"
+            )
+        locales = [find_locale(language) for language in languages]
         patterns = {locale: date_patterns(locale) for locale in locales}
         pairs = []
         for day in rng.sample(range(first, last + 1), total):

@@ -5,9 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from babel import Locale
-
-from seqtrain.data import Labelled
+from seqtrain.data import Labelled, find_locale
 
 
 class Places:
@@ -20,7 +18,7 @@ class Places:
     kind = "labelled"
 
     def __init__(self, languages: list[str], valid_share: float, test_share: float, seed: int):
-        names: dict[str, dict[str, str]] = {code: dict(Locale.parse(code).territories) for code in languages}
+        names: dict[str, dict[str, str]] = {code: dict(find_locale(code).territories) for code in languages}
         writers = Counter(name for territories in names.values() for name in set(territories.values()))
         # Two letters are a country or territory, and ZZ is none; digits are continents and other groups.
         codes = sorted({code for found in names.values() for code in found if len(code) == 2 and code != "ZZ"})

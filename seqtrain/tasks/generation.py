@@ -125,7 +125,8 @@ class Generation(Task):
             lengths = ones if self.labels else None
             batch = Batch(source, lengths, inputs, inputs, ones * inputs.size(1), inputs.flatten(), rows)
             for row, (items, log_prob) in zip(rows, decoder(model, batch, END), strict=True):
-                text = self.tokenizer.decode([*ids[row], *items])
+                parts = [part for part in (prompts[row], self.tokenizer.decode(items)) if part]
+                text = self.tokenizer.joint.join(parts)
                 answers[row] = {"input": lines[row], "output": text, "log_prob": log_prob}
         return answers
 

@@ -5,6 +5,7 @@ import pytest
 from babel import Locale
 from babel.dates import format_date
 
+from seqtrain.config import UserError
 from seqtrain.data.dates import Dates, clear, date_patterns
 
 LANGUAGES: str = "en_US en_GB de nl sv fr es pt it pl cs ru el fi hu tr ar he hi vi ja ko"
@@ -63,7 +64,9 @@ def test_no_source_of_any_language_and_pattern_means_two_dates():
 
 
 def test_too_many_dates_and_unknown_splits_are_refused():
-    with pytest.raises(ValueError, match="2000 to 2000 have 366"):
+    with pytest.raises(UserError, match="2000 to 2000 have 366"):
         Dates(["de"], first_year=2000, last_year=2000, size=366, valid_size=1, test_size=1, seed=1)
+    with pytest.raises(UserError, match="Babel knows no 'dee'"):
+        Dates(["dee"], first_year=2000, last_year=2000, size=1, valid_size=1, test_size=1, seed=1)
     with pytest.raises(ValueError, match="train, valid, test, not dev"):
         make().read("dev")

@@ -137,10 +137,8 @@ def test_prompts_are_continued_in_order(loaded: Loaded):
     answers = loaded.predict(lines, details=True)
     assert [answer["input"] for answer in answers] == lines
     for prompt, answer in zip(prompts, answers, strict=True):
-        known = loaded.task.tokenizer  # pyright: ignore
-        assert answer["output"].startswith(known.decode(known.encode(prompt)))
+        assert answer["output"].startswith(prompt)
         assert answer["log_prob"] <= 0
-        assert len(known.encode(answer["output"])) >= len(prompt)
 
 
 def test_an_unknown_label_is_told_with_the_nearest_one():
