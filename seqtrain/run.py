@@ -38,6 +38,7 @@ Config = dict[str, Any]
 def train(cfg: Config, folder: Path, resume: bool = False, sweep: bool = False) -> float:
     """Trains into a run folder, then scores the best weights and writes `metrics.json`: on the validation split and,
     except in sweeps, on the test split. Returns the monitored validation metric."""
+    folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder  # shorter to read and type
     device = open_device(cfg)
     task: Task = build(cfg["task"], cfg["trust"])
     source = open_data(cfg, task)
@@ -140,7 +141,7 @@ def finish(job: Job, records: Records, baselines: Baselines, folder: Path, cfg: 
     scored = "valid" if sweep else "test"
     job.recorder.hparams(settings, {f"final/{scored}_{name}": value for name, value in found[scored].items()})
     if not sweep:
-        log.info("%s  (TensorBoard: tensorboard --logdir %s)", folder, folder)
+        log.info("to use it: seqtrain mode=predict checkpoint=%s input=-", folder)
     return monitored
 
 
