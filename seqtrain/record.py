@@ -54,7 +54,7 @@ class Recorder:
                     file.parent.mkdir(exist_ok=True)
                     content.savefig(file, dpi=120)
 
-    def hparams(self, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+    def hparams(self, step: int, config: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """The settings beside the final metrics, for TensorBoard's HParams page, in this very folder."""
         from torch.utils.tensorboard.summary import hparams
 
@@ -67,7 +67,7 @@ class Recorder:
         for summary in hparams(values, dict(metrics)):
             self.writer._get_file_writer().add_summary(summary)
         for name, value in metrics.items():
-            self.writer.add_scalar(name, value)
+            self.writer.add_scalar(name, value, step)
 
     def flush(self) -> None:
         self.writer.flush()

@@ -139,7 +139,9 @@ def finish(job: Job, records: Records, baselines: Baselines, folder: Path, cfg: 
     write(folder / "metrics.json", json.dumps(found, indent=1).encode())
     settings = {key: value for key, value in cfg.items() if isinstance(value, dict)} | {"seed": cfg["seed"]}
     scored = "valid" if sweep else "test"
-    job.recorder.hparams(settings, {f"final/{scored}_{name}": value for name, value in found[scored].items()})
+    job.recorder.hparams(
+        progress.step, settings, {f"final/{scored}_{name}": value for name, value in found[scored].items()}
+    )
     if not sweep:
         log.info("to use it: seqtrain mode=predict checkpoint=%s input=-", folder)
     return monitored
