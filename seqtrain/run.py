@@ -128,8 +128,7 @@ def finish(job: Job, records: Records, baselines: Baselines, folder: Path, cfg: 
             "items_per_s": progress.items / max(progress.seconds, 1e-9),
             "seconds": progress.seconds,
             "padding_share": progress.padding / max(progress.positions, 1),
-            "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            / (1 if sys.platform == "darwin" else 1024),
+            "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / RSS_UNITS_A_MIB,
             "steps": progress.step,
         },
         "versions": versions(),
@@ -265,6 +264,7 @@ def one_line(answer: Any) -> str:
 Records = dict[str, Sequence[Any]]
 Baselines = dict[str, dict[str, float]]
 EVALUATION = Batching(examples=128, positions=None)
+RSS_UNITS_A_MIB = 1024**2 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
 
 
 def open_device(cfg: Config) -> torch.device:

@@ -73,7 +73,8 @@ class Generation(Task):
             return super().loader(records, batching, seed)
         if seed is None:
             return Loader(examples, examples.windows(self.streams, None))
-        return Loader(examples, examples.windows(batching.examples or batching.positions // self.window, seed))  # type: ignore[operator]
+        streams = batching.examples or (batching.positions or 0) // self.window
+        return Loader(examples, examples.windows(streams, seed))
 
     def loss(self, scores: Float[Tensor, "N O"], batch: Batch) -> tuple[Tensor, Tensor]:
         return cross_entropy(scores, batch.real(batch.target))
