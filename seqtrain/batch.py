@@ -136,12 +136,16 @@ def length_mask(lengths: Int[Tensor, " B"], width: int) -> Bool[Tensor, "B {widt
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], tree: Any) -> Any:
-    """Applies a function to every tensor of nested tuples: how states are detached, reordered and selected."""
+    """Applies a function to every tensor of nested tuples, lists and dicts: how states are detached and reordered."""
     if isinstance(tree, Tensor):
         return function(tree)
     if isinstance(tree, tuple):
         items = [map_tensors(function, item) for item in tree]
         return type(tree)(*items) if hasattr(tree, "_fields") else tuple(items)
+    if isinstance(tree, list):
+        return [map_tensors(function, item) for item in tree]
+    if isinstance(tree, dict):
+        return {key: map_tensors(function, item) for key, item in tree.items()}
     return tree
 
 

@@ -85,7 +85,7 @@ class Job:
         self.checkpoints.save(self.progress.step, Checkpoint(weights, training, self.task.state()), best)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        training = map_containers(lambda tensor: tensor.to(self.device), checkpoint.training)
+        training = map_tensors(lambda tensor: tensor.to(self.device), checkpoint.training)
         put_weights(self.model, training["weights"])
         settings = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(training["optimizer"])
@@ -321,17 +321,6 @@ def evaluate(model: nn.Module, task: Task, loader: Loader, decoder: Decoder, dev
             totals = metrics.add(totals, task.measure(model, batch, output.scores, loader.examples, decoder))
             shown.update()
     return totals
-
-
-def map_containers(function: Any, tree: Any) -> Any:
-    """Applies a function to every tensor of nested dicts, lists and tuples."""
-    if isinstance(tree, dict):
-        return {key: map_containers(function, value) for key, value in tree.items()}
-    if isinstance(tree, list):
-        return [map_containers(function, item) for item in tree]
-    if isinstance(tree, tuple):
-        return tuple(map_containers(function, item) for item in tree)
-    return function(tree) if isinstance(tree, Tensor) else tree
 
 
 def make_optimizer(make: Any, model: nn.Module) -> torch.optim.Optimizer:
