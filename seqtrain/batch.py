@@ -76,6 +76,7 @@ class Spec(NamedTuple):
         step before first and known covariates of the step behind them.
     outputs: scores a position: the size of a vocabulary, the number of classes or of series.
     form: how many positions come out.
+    one_vocab: whether source and inputs are ids of the same things.
     """
 
     source: Tokens | Reals | None
@@ -83,6 +84,7 @@ class Spec(NamedTuple):
     inputs: Tokens | Reals | None
     outputs: int
     form: Fixed | Aligned | Free
+    one_vocab: bool = False
 
     def feed(self, scores: Float[Tensor, "B T O"], inputs: Num[Tensor, "B T *F"]) -> Num[Tensor, "B T *F"]:
         """Turns scores into the next step's inputs: the best ids, or the reals beside the covariates in `inputs`."""

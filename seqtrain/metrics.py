@@ -8,9 +8,13 @@ item.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+
+from seqtrain.config import UserError
 
 Totals = dict[str, Any]
 
@@ -35,8 +39,9 @@ def classification(confusion: np.ndarray) -> dict[str, float]:
     return {"accuracy": float(right.sum() / confusion.sum()), "macro_f1": float(f1.mean())}
 
 
-def translation(outputs: list[str], references: list[str]) -> dict[str, float]:
-    """Exact match, and sacreBLEU's BLEU (13a, cased) and chrF2."""
+def translation(outputs: list[str], references: list[str], language: str | None = None) -> dict[str, float]:
+    """Exact match, and sacreBLEU's BLEU (13a, cased) and chrF2; with the language of the texts, also `bleu_tok_lc`, the
+    BLEU of lowercased texts cut by the Moses tokenizer, which most papers on Multi30k print."""
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
 
@@ -44,7 +49,24 @@ def translation(outputs: list[str], references: list[str]) -> dict[str, float]:
     # Smoothing and tokenizer are sacreBLEU's defaults; `force` only silences a hint about tokenized text.
     bleu = BLEU(force=True).corpus_score(outputs, [references]).score
     chrf = CHRF().corpus_score(outputs, [references]).score
-    return {"exact_match": exact / len(references), "bleu": bleu, "chrf": chrf}
+    found = {"exact_match": exact / len(references), "bleu": bleu, "chrf": chrf}
+    if language is not None:
+        tokenize = moses(language)
+        pieces = list(map(tokenize, outputs)), list(map(tokenize, references))
+        found["bleu_tok_lc"] = BLEU(tokenize="none", force=True).corpus_score(pieces[0], [pieces[1]]).score
+    return found
+
+
+@lru_cache
+def moses(language: str) -> Callable[[str], str]:
+    """Lowercases, normalises punctuation and tokenizes a text as the scripts of Moses do (Koehn et al. 2007,
+    aclanthology.org/P07-2045)."""
+    try:
+        from sacremoses import MosesPunctNormalizer, MosesTokenizer
+    except ModuleNotFoundError:
+        raise UserError("task.moses needs sacremoses: pip install 'seqtrain[moses]'") from None
+    normalizer, tokenizer = MosesPunctNormalizer(language), MosesTokenizer(language)
+    return lambda text: str(tokenizer.tokenize(normalizer.normalize(text.lower()), return_str=True))
 
 
 def forecast_sums(predicted: np.ndarray, true: np.ndarray, scale: np.ndarray) -> Totals:

@@ -51,8 +51,9 @@ class AttnSeq2Seq(Generator):
         encoder = backbone(
             input_size=embedding_size, num_layers=num_layers, causal=not bidirectional, summary_size=None, **sizes
         )
-        self.encoder = Encoder(Embedding(spec.source, embedding_size, dropout), encoder)
         self.embedding = Embedding(spec.inputs, embedding_size, dropout)
+        shared = tie_embeddings and spec.one_vocab
+        self.encoder = Encoder(self.embedding if shared else Embedding(spec.source, embedding_size, dropout), encoder)
         sizes |= {"causal": True, "summary_size": hidden_size}
         fed = hidden_size if input_feeding else 0
         self.lower = backbone(input_size=embedding_size + fed, num_layers=1, **sizes)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seqtrain import metrics
+from seqtrain import metrics, text
 from seqtrain.baselines import CharNgram, LanguageJudge
 from seqtrain.batch import Batch, Batching, Free, Loader, Ragged, Source, Spec, Tokens, real_positions
 from seqtrain.config import LineError, UserError
@@ -18,7 +18,7 @@ from seqtrain.config.spelling import did_you_mean, near
 from seqtrain.data import Labelled
 from seqtrain.metrics import Totals
 from seqtrain.tasks.base import Task, cross_entropy, same_length, table
-from seqtrain.text import END, PAD, Tokenizer
+from seqtrain.text import END, PAD
 
 
 class Generation(Task):
@@ -28,16 +28,14 @@ class Generation(Task):
     `window` items and carries the state on (truncated backpropagation through time). Evaluation does so in 16
     streams, whatever the size of a training batch. Labelled texts are short and stand alone.
 
-    unit, lowercase, min_count: see `Tokenizer`. monitor: a metric of `score`.
+    tokenizer: options of `text.fit`. monitor: a metric of `score`.
     """
 
     kinds = ("text", "labelled")
     streams = 16
 
-    def __init__(self, unit: str, lowercase: bool, min_count: int, window: int, monitor: str):
-        self.unit = unit
-        self.lowercase = lowercase
-        self.min_count = min_count
+    def __init__(self, tokenizer: dict[str, Any], window: int, monitor: str):
+        self.options = tokenizer
         self.window = window
         self.monitor = monitor
 
@@ -49,7 +47,7 @@ class Generation(Task):
 
     def fit(self, records: Sequence[str] | Sequence[Labelled]) -> None:
         self.labels = sorted({record.label for record in records if isinstance(record, Labelled)})
-        self.tokenizer = Tokenizer.fit(map(text_of, records), self.unit, self.lowercase, self.min_count)
+        self.tokenizer = text.fit(map(text_of, records), **self.options)
         self.describe()
 
     def describe(self) -> None:
@@ -61,7 +59,7 @@ class Generation(Task):
         return {"tokenizer": self.tokenizer.state(), "labels": self.labels}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.tokenizer, self.labels = Tokenizer(**state["tokenizer"]), state["labels"]
+        self.tokenizer, self.labels = text.load(state["tokenizer"]), state["labels"]
         self.describe()
 
     def examples(self, records: Sequence[Any]) -> Stream | Names:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seqtrain import metrics, plots
+from seqtrain import metrics, plots, text
 from seqtrain.baselines import linear_classifier
 from seqtrain.batch import Batch, Fixed, Ragged, Source, Spec, Tokens, real_positions
 from seqtrain.config import UserError
@@ -19,24 +19,20 @@ from seqtrain.config.spelling import did_you_mean, near
 from seqtrain.data import Labelled
 from seqtrain.metrics import Totals
 from seqtrain.tasks.base import Task, by_length, cross_entropy, table
-from seqtrain.text import END, PAD, Tokenizer
+from seqtrain.text import END, PAD
 
 
 class Sentiment(Task):
     """Learns p(label | text). The loss is the cross-entropy of the label.
 
-    unit, lowercase, min_count: see `Tokenizer`. max_length: items of a text that are kept. label_smoothing: see
-    `cross_entropy`. monitor: a metric of `score`.
+    tokenizer: options of `text.fit`. max_length: items of a text that are kept. label_smoothing: see `cross_entropy`.
+    monitor: a metric of `score`.
     """
 
     kinds = ("labelled",)
 
-    def __init__(
-        self, unit: str, lowercase: bool, min_count: int, max_length: int, label_smoothing: float, monitor: str
-    ):
-        self.unit = unit
-        self.lowercase = lowercase
-        self.min_count = min_count
+    def __init__(self, tokenizer: dict[str, Any], max_length: int, label_smoothing: float, monitor: str):
+        self.options = tokenizer
         self.max_length = max_length
         self.label_smoothing = label_smoothing
         self.monitor = monitor
@@ -46,7 +42,7 @@ class Sentiment(Task):
         return Spec(Tokens(0), Source.MANY, None, 0, Fixed(1))
 
     def fit(self, records: Sequence[Labelled]) -> None:
-        self.tokenizer = Tokenizer.fit((r.text for r in records), self.unit, self.lowercase, self.min_count)
+        self.tokenizer = text.fit((r.text for r in records), **self.options)
         self.labels = sorted({record.label for record in records})
         if len(self.labels) < 2:
             raise UserError(f"data: all training examples have the label {self.labels[0]!r}; two or more are needed")
@@ -59,7 +55,7 @@ class Sentiment(Task):
         return {"tokenizer": self.tokenizer.state(), "labels": self.labels}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.tokenizer, self.labels = Tokenizer(**state["tokenizer"]), state["labels"]
+        self.tokenizer, self.labels = text.load(state["tokenizer"]), state["labels"]
         self.describe()
 
     def examples(self, records: Sequence[Labelled]) -> Texts:

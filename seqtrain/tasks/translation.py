@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -10,52 +11,63 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seqtrain import metrics, plots
+from seqtrain import metrics, plots, text
 from seqtrain.batch import Batch, Free, Ragged, Source, Spec, Tokens, real_positions
 from seqtrain.data import Pair
 from seqtrain.metrics import Totals
 from seqtrain.tasks.base import Task, by_length, cross_entropy, table
-from seqtrain.text import BEGIN, END, PAD, Tokenizer
+from seqtrain.text import BEGIN, END, PAD
 
 
 class Translation(Task):
     """Learns p(target text | source text). The loss is the cross-entropy of each target item, the end mark included.
 
-    unit, lowercase, min_count: see `Tokenizer`; source and target have a vocabulary each. max_length: items of a text
-    that are kept. label_smoothing: see `cross_entropy`; validation losses go without. monitor: a metric of `score`.
+    tokenizer: options of `text.fit`. joint_vocab: source and target share it, else each has its own. max_length:
+    items of a text that are kept. label_smoothing: see `cross_entropy`; validation losses go without. monitor: a metric
+    of `score`. moses: the target's language, for `metrics.moses_bleu` beside the other metrics.
     """
 
     kinds = ("pairs",)
 
     def __init__(
-        self, unit: str, lowercase: bool, min_count: int, max_length: int, label_smoothing: float, monitor: str
+        self,
+        tokenizer: dict[str, Any],
+        joint_vocab: bool,
+        max_length: int,
+        label_smoothing: float,
+        monitor: str,
+        moses: str | None,
     ):
-        self.unit = unit
-        self.lowercase = lowercase
-        self.min_count = min_count
+        self.options = tokenizer
+        self.joint_vocab = joint_vocab
         self.max_length = max_length
         self.label_smoothing = label_smoothing
         self.monitor = monitor
+        self.moses = moses
 
     @staticmethod
     def outline(kind: str) -> Spec:
         return Spec(Tokens(0), Source.MANY, Tokens(0), 0, Free())
 
     def fit(self, records: Sequence[Pair]) -> None:
-        sources, targets = zip(*records, strict=True)
-        self.source = Tokenizer.fit(sources, self.unit, self.lowercase, self.min_count)
-        self.target = Tokenizer.fit(targets, self.unit, self.lowercase, self.min_count)
+        sources, targets = (pair.source for pair in records), (pair.target for pair in records)
+        if self.joint_vocab:
+            self.source = self.target = text.fit(chain(sources, targets), **self.options)
+        else:
+            self.source, self.target = text.fit(sources, **self.options), text.fit(targets, **self.options)
         self.describe()
 
     def describe(self) -> None:
-        size = len(self.target)
-        self.spec = Spec(Tokens(len(self.source), PAD), Source.MANY, Tokens(size, PAD), size, Free())
+        source, target = Tokens(len(self.source), PAD), Tokens(len(self.target), PAD)
+        self.spec = Spec(source, Source.MANY, target, target.size, Free(), one_vocab=self.joint_vocab)
 
     def state(self) -> dict[str, Any]:
-        return {"source": self.source.state(), "target": self.target.state()}
+        target = None if self.joint_vocab else self.target.state()
+        return {"source": self.source.state(), "target": target}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.source, self.target = Tokenizer(**state["source"]), Tokenizer(**state["target"])
+        self.source = text.load(state["source"])
+        self.target = self.source if state["target"] is None else text.load(state["target"])
         self.describe()
 
     def examples(self, records: Sequence[Pair]) -> Pairs:
@@ -82,7 +94,7 @@ class Translation(Task):
 
     def score(self, totals: Totals) -> dict[str, float]:
         loss = totals["nats"] / totals["items"]
-        return {"loss": loss, **metrics.translation(totals["outputs"], totals["references"])}
+        return {"loss": loss, **metrics.translation(totals["outputs"], totals["references"], self.moses)}
 
     def translate(self, model: Any, batch: Batch, decoder: Any) -> list[dict[str, Any]]:
         """One answer for each source of the batch: the best text and its log-probability."""
@@ -92,7 +104,7 @@ class Translation(Task):
 
     def baselines(self, train: Sequence[Pair], records: Sequence[Pair]) -> dict[str, dict[str, float]]:
         sources, targets = map(list, zip(*records, strict=True))
-        return {"copy of the source": metrics.translation(sources, targets)}
+        return {"copy of the source": metrics.translation(sources, targets, self.moses)}
 
     def predict(self, model: Any, lines: list[str], decoder: Any) -> list[dict[str, Any]]:
         device = next(model.parameters()).device
