@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train test check readme tensorboard
+.PHONY: help train test check readme results tensorboard
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ check: $(VENV)/installed  ## format, lint and types
 
 readme: $(VENV)/installed  ## run the commands of README.md as they are written (long)
 	$(BIN)/pytest tests/test_readme.py --as-written
+
+results: $(VENV)/installed  ## train what RESULTS.md reports, or ROWS="sst2 weather" of it, and rewrite it (hours)
+	$(BIN)/python scripts/results.py $(ROWS)
 
 tensorboard: $(VENV)/installed  ## look at all runs in TensorBoard
 	$(BIN)/tensorboard --logdir outputs

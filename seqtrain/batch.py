@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -20,10 +21,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Tokens:
-    """Positions that hold an id below `size`; `pad` fills up short rows."""
+    """Positions that hold an id below `size`; `pad` fills up short rows, `unknown` stands for what has no id."""
 
     size: int
     pad: int = 0
+    unknown: int | None = None
 
 
 @dataclass(frozen=True)
@@ -152,12 +154,20 @@ def map_tensors(function: Callable[[Tensor], Tensor], tree: Any) -> Any:
 
 
 class Ragged:
-    """Sequences of unequal length in one flat array, so that a padded batch is a single gather."""
+    """Sequences of unequal length in one flat array, in memory or mapped, so that a padded batch is a single gather.
 
-    def __init__(self, sequences: Sequence[Sequence[int]]):
-        self.lengths = np.fromiter(map(len, sequences), np.int64, len(sequences))
-        self.starts = np.cumsum(self.lengths) - self.lengths
-        self.values = np.fromiter((item for sequence in sequences for item in sequence), np.int64, self.lengths.sum())
+    values: the sequences end to end, integers. lengths: (N,).
+    """
+
+    def __init__(self, values: np.ndarray, lengths: np.ndarray):
+        self.values = values
+        self.lengths = lengths
+        self.starts = np.cumsum(lengths) - lengths
+
+    @classmethod
+    def of(cls, sequences: Sequence[Sequence[int]]) -> Ragged:
+        lengths = np.fromiter(map(len, sequences), np.int64, len(sequences))
+        return cls(np.fromiter(chain.from_iterable(sequences), np.int64, lengths.sum()), lengths)
 
     def __getitem__(self, row: int) -> np.ndarray:
         return self.values[self.starts[row] : self.starts[row] + self.lengths[row]]
@@ -167,7 +177,7 @@ class Ragged:
         positions = np.arange(lengths.max(initial=1))
         places = np.minimum(self.starts[rows, None] + positions, len(self.values) - 1)
         padded = np.where(positions < lengths[:, None], self.values[places], pad)
-        return torch.from_numpy(padded), torch.from_numpy(lengths)
+        return torch.from_numpy(padded.astype(np.int64)), torch.from_numpy(lengths)
 
 
 @runtime_checkable

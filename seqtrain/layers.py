@@ -30,12 +30,17 @@ class LockedDropout(nn.Module):
 class Embedding(nn.Module):
     """Turns positions into vectors of `size`: ids by a table, reals by a linear map. Dropout is locked.
 
+    word_dropout: share of the ids that are read as unknown while training (Iyyer et al. 2015,
+    aclanthology.org/P15-1162): the model learns to do without any of them, and what to make of a truly unknown one.
+
     The table is small enough to serve as output weights too, and what it yields is scaled to unit variance (Vaswani et
     al. 2017, section 3.4).
     """
 
-    def __init__(self, positions: Tokens | Reals, size: int, dropout: float):
+    def __init__(self, positions: Tokens | Reals, size: int, dropout: float, word_dropout: float = 0.0):
         super().__init__()
+        self.positions = positions
+        self.word_dropout = word_dropout
         self.scale = 1.0
         if isinstance(positions, Tokens):
             self.scale = size**0.5
@@ -48,6 +53,10 @@ class Embedding(nn.Module):
         self.dropout = LockedDropout(dropout)
 
     def forward(self, x: Num[Tensor, "B T *F"]) -> Float[Tensor, "B T E"]:
+        ids = self.positions
+        if self.training and self.word_dropout and isinstance(ids, Tokens) and ids.unknown is not None:
+            dropped = (torch.rand(x.shape, device=x.device) < self.word_dropout) & (x != ids.pad)
+            x = x.masked_fill(dropped, ids.unknown)
         return self.dropout(self.map(x if x.ndim == 2 else x.flatten(2)) * self.scale)
 
 

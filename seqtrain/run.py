@@ -131,6 +131,7 @@ def finish(job: Job, records: Records, baselines: Baselines, folder: Path, cfg: 
             "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / RSS_UNITS_A_MIB,
             "steps": progress.step,
         },
+        "parameters": sum(parameter.numel() for parameter in job.model.parameters()),
         "versions": versions(),
         "data": fingerprint(records),
         "curve": progress.curve,
@@ -337,7 +338,7 @@ def told(name: str, scores: dict[str, float]) -> str:
 
 
 def versions() -> dict[str, str]:
-    names = ("seqtrain", "torch", "numpy", "babel", "statsmodels", "sacrebleu")
+    names = ("seqtrain", "torch", "numpy", "babel", "statsmodels", "sacrebleu", "tokenizers")
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
 
 

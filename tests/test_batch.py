@@ -46,7 +46,7 @@ def rows_of(batches) -> list[list[int]]:
 
 
 def test_ragged_rows_are_padded_to_the_longest_of_the_batch():
-    ragged = Ragged([[1, 2, 3], [], [4], [5, 6, 7, 8]])
+    ragged = Ragged.of([[1, 2, 3], [], [4], [5, 6, 7, 8]])
     padded, lengths = ragged.padded(np.array([2, 0, 1]), pad=9)
     assert padded.tolist() == [[4, 9, 9], [1, 2, 3], [9, 9, 9]]
     assert lengths.tolist() == [1, 3, 0]
@@ -55,7 +55,7 @@ def test_ragged_rows_are_padded_to_the_longest_of_the_batch():
 
 
 def test_a_batch_of_empty_rows_has_one_position_of_padding():
-    padded, lengths = Ragged([[1], [], []]).padded(np.array([1, 2]), pad=7)
+    padded, lengths = Ragged.of([[1], [], []]).padded(np.array([1, 2]), pad=7)
     assert padded.tolist() == [[7], [7]]
     assert lengths.tolist() == [0, 0]
 

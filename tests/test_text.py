@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqtrain.text import BEGIN, END, PAD, SPECIALS, UNKNOWN, Tokenizer
+from seqtrain.text import BEGIN, END, PAD, SPECIALS, UNKNOWN, Vocabulary, fit, load
 
 TEXTS = ["Don't stop, don't!", "Stop: it’s late"]
 
 
 def test_the_most_frequent_items_come_first_and_equals_in_order():
-    tokenizer = Tokenizer.fit(["bca", "ab", "a"], "char")
+    tokenizer = Vocabulary.fit(["bca", "ab", "a"], "char")
     assert tokenizer.items == [*SPECIALS, "a", "b", "c"]
     assert len(tokenizer) == 7
     assert (PAD, UNKNOWN, BEGIN, END) == (0, 1, 2, 3)
@@ -18,37 +18,80 @@ def test_the_most_frequent_items_come_first_and_equals_in_order():
 
 
 def test_words_keep_their_apostrophes_and_signs_stand_alone():
-    assert Tokenizer("word", False, ()).split(TEXTS[0]) == ["Don't", "stop", ",", "don't", "!"]
-    assert Tokenizer("word", True, ()).split(TEXTS[1]) == ["stop", ":", "it’s", "late"]
-    assert Tokenizer("word", False, ()).split(" größer 3.5 日本 \n") == ["größer", "3", ".", "5", "日本"]
+    assert Vocabulary("word", False, ()).split(TEXTS[0]) == ["Don't", "stop", ",", "don't", "!"]
+    assert Vocabulary("word", True, ()).split(TEXTS[1]) == ["stop", ":", "it’s", "late"]
+    assert Vocabulary("word", False, ()).split(" größer 3.5 日本 \n") == ["größer", "3", ".", "5", "日本"]
 
 
 @pytest.mark.parametrize(("min_count", "kept"), [(1, 7), (2, 2), (3, 0)])
 def test_rare_items_are_unknown(min_count, kept):
-    tokenizer = Tokenizer.fit(TEXTS, "word", lowercase=True, min_count=min_count)
+    tokenizer = Vocabulary.fit(TEXTS, "word", lowercase=True, min_count=min_count)
     assert len(tokenizer) == len(SPECIALS) + kept
     assert tokenizer.encode("stop") == [UNKNOWN if kept == 0 else tokenizer.ids["stop"]]
 
 
 def test_case_is_folded_on_demand():
-    assert Tokenizer.fit(["aA"], "char", lowercase=True).encode("Aa") == [4, 4]
-    assert Tokenizer.fit(["aA"], "char").encode("Aa") == [4, 5]
+    assert Vocabulary.fit(["aA"], "char", lowercase=True).encode("Aa") == [4, 4]
+    assert Vocabulary.fit(["aA"], "char").encode("Aa") == [4, 5]
 
 
 def test_decoding_leaves_marks_out():
-    tokenizer = Tokenizer.fit(TEXTS, "word", lowercase=True)
+    tokenizer = Vocabulary.fit(TEXTS, "word", lowercase=True)
     ids = [BEGIN, *tokenizer.encode("Stop, late"), END, PAD, PAD]
     assert tokenizer.decode(ids) == "stop , late"
 
 
 @given(st.text())
 def test_characters_survive_the_way_there_and_back(text):
-    tokenizer = Tokenizer.fit([text], "char")
+    tokenizer = Vocabulary.fit([text], "char")
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
 def test_a_tokenizer_comes_back_from_json():
-    tokenizer = Tokenizer.fit(["日本 ne\n\t\u2028e", "ab"], "char", lowercase=True, min_count=1)
-    other = Tokenizer(**json.loads(json.dumps(tokenizer.state())))
+    tokenizer = Vocabulary.fit(["日本 ne\n\t\u2028e", "ab"], "char", lowercase=True, min_count=1)
+    other = load(json.loads(json.dumps(tokenizer.state())))
     assert other.state() == tokenizer.state()
     assert other.encode("本 \nz") == tokenizer.encode("本 \nz")
+
+
+@pytest.fixture(scope="module", params=["bpe", "unigram"])
+def subwords(request: pytest.FixtureRequest):
+    texts = ["the lowest of the low", "der größte Hund, the newest 日本 show"] * 20
+    return fit(texts, request.param, lowercase=False, min_count=1, vocab_size=320)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_subwords_lose_nothing_and_know_everything(subwords, text):
+    ids = subwords.encode(text)
+    assert subwords.decode(ids) == text
+    assert all(END < i < len(subwords) for i in ids)
+
+
+@pytest.mark.parametrize("text", ["</s>", "a <pad> b", "<unk>", " two  spaces ", "\n\t", ""])
+def test_marks_in_a_text_are_text(subwords, text):
+    assert subwords.decode([BEGIN, *subwords.encode(text), END, PAD]) == text
+    assert min(subwords.encode(text)) > END
+
+
+def test_frequent_words_are_one_subword(subwords):
+    if subwords.unit == "unigram":
+        pytest.skip("unigram keeps bytes only on so little text")
+    assert len(subwords.encode("the")) == 1
+    assert len(subwords.encode("zqxj")) > 2
+    assert "".join(subwords.split("the lowest")) == " the lowest"
+
+
+def test_subwords_by_the_block_are_those_one_by_one(subwords):
+    texts = ["the low", "", "日本 <s>"]
+    assert list(subwords.encode_all(texts)) == [subwords.encode(text) for text in texts]
+
+
+def test_subwords_come_back_from_json(subwords):
+    other = load(json.loads(json.dumps(subwords.state())))
+    assert other.encode("lowest <s> 日") == subwords.encode("lowest <s> 日")
+    assert list(other.items) == list(subwords.items)
+
+
+def test_subwords_fold_case_on_demand():
+    folded = fit(["ÄRA the The"] * 3, "bpe", lowercase=True, min_count=1, vocab_size=300)
+    assert folded.decode(folded.encode("ÄRA The")) == "ära the"

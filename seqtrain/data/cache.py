@@ -1,13 +1,18 @@
-"""Public files by name: fetched once, checked by their checksum, and used from then on."""
+"""The cache: public files, fetched once and checked, and what was prepared from data, made once and mapped."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import tempfile
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
 from seqtrain.config import UserError
+
+FORMAT = 1  # of prepared data: a change of what is written makes it anew
 
 
 def cache() -> Path:
@@ -62,7 +67,7 @@ def download(name: str, file: Path, checksum: str, address: str) -> Path:
             known_hash=f"sha256:{checksum}",
             fname=file.name,
             path=file.parent,
-            downloader=pooch.HTTPDownloader(progressbar=True, timeout=30),
+            progressbar=True,
         )
     except RequestException as error:
         raise UserError(
@@ -80,3 +85,34 @@ def download(name: str, file: Path, checksum: str, address: str) -> Path:
             "SEQTRAIN_DATA names another folder for public files"
         ) from None
     return file
+
+
+def prepared(key: str, make: Callable[[Path], None]) -> Path:
+    """A folder in the cache for what was made once from the same content and settings, which `key` stands for.
+
+    `make` fills a folder of its own, which takes its final name when it is complete: an interrupted run leaves nothing
+    that looks finished, and of two runs that prepare the same at once the first one's is used by both.
+    """
+    place = cache() / "prepared" / hashlib.sha256(f"{FORMAT}\0{key}".encode()).hexdigest()[:32]
+    if place.is_dir():
+        return place
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".making-", dir=place.parent, ignore_cleanup_errors=True) as folder:
+            made = Path(folder, "made")
+            made.mkdir()
+            make(made)
+            made.rename(place)
+    except OSError as error:
+        if place.is_dir():  # another run was first
+            return place
+        raise UserError(
+            f"{place.parent}: prepared data cannot be written there ({error.strerror or error}), about "
+            f"{shutil.disk_usage(existing(place)).free / 2**20:,.0f} MiB are free; SEQTRAIN_CACHE names another folder"
+        ) from None
+    return place
+
+
+def existing(path: Path) -> Path:
+    """The nearest folder above a path that exists."""
+    return next(parent for parent in path.parents if parent.is_dir())

@@ -33,6 +33,7 @@ class AttnSeq2Seq(Generator):
         hidden_size: int,
         num_layers: int,
         dropout: float,
+        word_dropout: float,
         bidirectional: bool,
         tie_embeddings: bool,
         teacher_forcing: float,
@@ -51,9 +52,11 @@ class AttnSeq2Seq(Generator):
         encoder = backbone(
             input_size=embedding_size, num_layers=num_layers, causal=not bidirectional, summary_size=None, **sizes
         )
-        self.embedding = Embedding(spec.inputs, embedding_size, dropout)
+        self.embedding = Embedding(spec.inputs, embedding_size, dropout, word_dropout)
         shared = tie_embeddings and spec.one_vocab
-        self.encoder = Encoder(self.embedding if shared else Embedding(spec.source, embedding_size, dropout), encoder)
+        self.encoder = Encoder(
+            self.embedding if shared else Embedding(spec.source, embedding_size, dropout, word_dropout), encoder
+        )
         sizes |= {"causal": True, "summary_size": hidden_size}
         fed = hidden_size if input_feeding else 0
         self.lower = backbone(input_size=embedding_size + fed, num_layers=1, **sizes)

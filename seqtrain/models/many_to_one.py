@@ -32,6 +32,7 @@ class ManyToOne(Model):
         hidden_size: int,
         num_layers: int,
         dropout: float,
+        word_dropout: float,
         bidirectional: bool,
         pooling: str,
     ):
@@ -47,7 +48,7 @@ class ManyToOne(Model):
             causal=not bidirectional,
             summary_size=None,
         )
-        self.encoder = Encoder(Embedding(spec.source, embedding_size, dropout), layers)
+        self.encoder = Encoder(Embedding(spec.source, embedding_size, dropout, word_dropout), layers)
         self.pooling = None if pooling == "last" else Pooling(pooling, hidden_size)
         self.dropout = LockedDropout(dropout)
         self.covariates = math.prod(spec.inputs.shape) - spec.outputs if isinstance(spec.inputs, Reals) else 0

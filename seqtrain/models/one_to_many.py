@@ -27,6 +27,7 @@ class OneToMany(Generator):
         hidden_size: int,
         num_layers: int,
         dropout: float,
+        word_dropout: float,
         tie_embeddings: bool,
         teacher_forcing: float,
     ):
@@ -35,7 +36,7 @@ class OneToMany(Generator):
         self.spec = spec
         self.teacher_forcing = teacher_forcing
         self.source = None if spec.source is None else Embedding(spec.source, embedding_size, dropout)
-        self.embedding = Embedding(spec.inputs, embedding_size, dropout)
+        self.embedding = Embedding(spec.inputs, embedding_size, dropout, word_dropout)
         self.backbone = backbone(
             input_size=embedding_size,
             hidden_size=hidden_size,

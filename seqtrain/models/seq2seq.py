@@ -28,6 +28,7 @@ class Seq2Seq(Generator):
         hidden_size: int,
         num_layers: int,
         dropout: float,
+        word_dropout: float,
         bidirectional: bool,
         tie_embeddings: bool,
         teacher_forcing: float,
@@ -39,9 +40,11 @@ class Seq2Seq(Generator):
         self.teacher_forcing = teacher_forcing
         sizes: dict[str, Any] = {"hidden_size": hidden_size, "num_layers": num_layers, "dropout": dropout}
         encoder = backbone(input_size=embedding_size, causal=not bidirectional, summary_size=None, **sizes)
-        self.embedding = Embedding(spec.inputs, embedding_size, dropout)
+        self.embedding = Embedding(spec.inputs, embedding_size, dropout, word_dropout)
         shared = tie_embeddings and spec.one_vocab
-        self.encoder = Encoder(self.embedding if shared else Embedding(spec.source, embedding_size, dropout), encoder)
+        self.encoder = Encoder(
+            self.embedding if shared else Embedding(spec.source, embedding_size, dropout, word_dropout), encoder
+        )
         self.decoder = backbone(input_size=embedding_size, causal=True, summary_size=hidden_size, **sizes)
         self.dropout = LockedDropout(dropout)
         self.output = Scores(hidden_size, spec.outputs, 0.0, tied_table(tie_embeddings, self.embedding.map, spec))

@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seqtrain.batch import Batch, Batching, Examples, Loader, Spec, in_order, shuffled
+from seqtrain.config import UserError
+from seqtrain.config.spelling import did_you_mean, near
 from seqtrain.metrics import Totals
 
 LOWER_IS_BETTER = frozenset({"loss", "perplexity", "bits_per_char", "mae", "rmse", "mse", "mase", "smape"})
@@ -101,18 +103,33 @@ def cross_entropy(
     return loss, torch.tensor(float(len(target)), device=scores.device)
 
 
-def by_length(ids: Sequence[Sequence[int]], size: int = 64) -> Iterator[np.ndarray]:
+def by_length(lengths: np.ndarray, size: int = 64) -> Iterator[np.ndarray]:
     """Rows in batches whose sequences are about equally long."""
-    order = np.argsort([len(row) for row in ids], kind="stable")
+    order = np.argsort(lengths, kind="stable")
     return (order[i : i + size] for i in range(0, len(order), size))
 
 
-def same_length(ids: Sequence[Sequence[int]], size: int = 64) -> Iterator[np.ndarray]:
+def same_length(lengths: np.ndarray, size: int = 64) -> Iterator[np.ndarray]:
     """Rows in batches whose sequences are exactly equally long: prompts, which a state cannot pad."""
-    lengths = np.array([len(row) for row in ids])
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
         yield from (rows[i : i + size] for i in range(0, len(rows), size))
+
+
+def label_numbers(records: Sequence[Any], labels: Sequence[str]) -> np.ndarray:
+    """(N,) the place of each record's label among the known ones."""
+    places = {label: place for place, label in enumerate(labels)}
+    try:
+        return np.fromiter((places[record.label] for record in records), np.int64, len(records))
+    except KeyError as error:
+        label = error.args[0]
+        hint = did_you_mean(near(label, labels))
+        raise UserError(f"data: the label {label!r} is not in the training split{hint}") from None
+
+
+def sample(records: Sequence[Any], size: int) -> Sequence[Any]:
+    """At most `size` records, evenly from all of them: what a simple baseline learns from in bearable time."""
+    return records if len(records) <= size else [records[i] for i in np.linspace(0, len(records) - 1, size).astype(int)]
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

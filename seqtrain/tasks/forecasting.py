@@ -113,7 +113,7 @@ class Forecasting(Task):
         device = next(model.parameters()).device
         histories = [self.parse(line, number) for number, line in enumerate(lines, 1)]
         answers: list[dict[str, Any]] = []
-        for rows in by_length([range(self.context)] * len(lines)):
+        for rows in by_length(np.full(len(lines), self.context)):
             windows = Windows(self, [self.window(histories[row]) for row in rows])
             with torch.inference_mode():
                 scores = model(windows.batch(np.arange(len(rows))).to(device)).scores

@@ -12,21 +12,23 @@ from torch import Tensor
 
 from seqtrain import metrics, text
 from seqtrain.baselines import CharNgram, LanguageJudge
-from seqtrain.batch import Batch, Batching, Free, Loader, Ragged, Source, Spec, Tokens, real_positions
-from seqtrain.config import LineError, UserError
+from seqtrain.batch import Batch, Batching, Free, Loader, Source, Spec, Tokens, real_positions
+from seqtrain.config import LineError
 from seqtrain.config.spelling import did_you_mean, near
 from seqtrain.data import Labelled
 from seqtrain.metrics import Totals
-from seqtrain.tasks.base import Task, cross_entropy, same_length, table
-from seqtrain.text import END, PAD
+from seqtrain.prepare import fitted, tokenized
+from seqtrain.tasks.base import Task, cross_entropy, label_numbers, same_length, table
+from seqtrain.text import END, PAD, UNKNOWN
 
 
 class Generation(Task):
     """Learns p(text), or p(text | label). The loss is the cross-entropy of each item, end marks included.
 
-    Texts without labels are one long text to the model, an end mark between them: training walks it in windows of
-    `window` items and carries the state on (truncated backpropagation through time). Evaluation does so in 16
-    streams, whatever the size of a training batch. Labelled texts are short and stand alone.
+    Texts without labels are one long text to the model, an end mark between them, cut into windows of `window` items.
+    With `carry` the state goes on from one to the next (truncated backpropagation through time), in evaluation in 16
+    streams, whatever the size of a training batch; without it every window stands alone, in training in random order.
+    Labelled texts are short and stand alone.
 
     tokenizer: options of `text.fit`. monitor: a metric of `score`.
     """
@@ -34,9 +36,10 @@ class Generation(Task):
     kinds = ("text", "labelled")
     streams = 16
 
-    def __init__(self, tokenizer: dict[str, Any], window: int, monitor: str):
+    def __init__(self, tokenizer: dict[str, Any], window: int, carry: bool, monitor: str):
         self.options = tokenizer
         self.window = window
+        self.carry = carry
         self.monitor = monitor
 
     @staticmethod
@@ -47,13 +50,13 @@ class Generation(Task):
 
     def fit(self, records: Sequence[str] | Sequence[Labelled]) -> None:
         self.labels = sorted({record.label for record in records if isinstance(record, Labelled)})
-        self.tokenizer = text.fit(map(text_of, records), **self.options)
+        self.tokenizer = fitted(records, ("text" if self.labels else None,), self.options)
         self.describe()
 
     def describe(self) -> None:
         size = len(self.tokenizer)
         label = Tokens(len(self.labels) + 1) if self.labels else None  # id 0 is padding
-        self.spec = Spec(label, Source.ONE if label else Source.NONE, Tokens(size, PAD), size, Free())
+        self.spec = Spec(label, Source.ONE if label else Source.NONE, Tokens(size, PAD, UNKNOWN), size, Free())
 
     def state(self) -> dict[str, Any]:
         return {"tokenizer": self.tokenizer.state(), "labels": self.labels}
@@ -69,6 +72,9 @@ class Generation(Task):
         examples = self.examples(records)
         if isinstance(examples, Names):
             return super().loader(records, batching, seed)
+        if not self.carry:
+            batch = batching.examples or max(1, (batching.positions or 0) // self.window)
+            return Loader(examples, examples.pieces(batch, seed))
         if seed is None:
             return Loader(examples, examples.windows(self.streams, None))
         streams = batching.examples or (batching.positions or 0) // self.window
@@ -117,7 +123,7 @@ class Generation(Task):
         labels, prompts = zip(*(self.parse(line, number) for number, line in enumerate(lines, 1)), strict=True)
         ids = [[END, *self.tokenizer.encode(prompt)] for prompt in prompts]
         answers: list[dict[str, Any]] = [{}] * len(lines)
-        for rows in same_length(ids):
+        for rows in same_length(np.array(list(map(len, ids)))):
             inputs = torch.tensor([ids[row] for row in rows], device=device)
             source = torch.tensor([[labels[row]] for row in rows], device=device) if self.labels else None
             ones = inputs.new_ones(len(rows))
@@ -160,12 +166,8 @@ class Names:
 
     def __init__(self, task: Generation, records: Sequence[Labelled]):
         self.records = records
-        unknown = sorted({record.label for record in records} - set(task.labels))
-        if unknown:
-            hint = did_you_mean(near(unknown[0], task.labels))
-            raise UserError(f"data: the label {unknown[0]!r} is not in the training split{hint}")
-        self.labels = np.array([1 + task.labels.index(record.label) for record in records])
-        self.texts = Ragged([[END, *task.tokenizer.encode(record.text), END] for record in records])
+        self.labels = 1 + label_numbers(records, task.labels)
+        self.texts = tokenized(records, "text", task.tokenizer, [END], [END], None)
         self.items = int(self.texts.lengths.sum()) - len(records)
         self.characters = sum(len(record.text) for record in records)
 
@@ -192,11 +194,8 @@ class Stream:
     """All texts as one, cut into parallel streams, and these into windows."""
 
     def __init__(self, task: Generation, records: Sequence[str]):
-        ids = [END]
-        for record in records:
-            ids += [*task.tokenizer.encode(record), END]
-        self.ids = np.array(ids)
-        self.items = len(ids) - 1
+        self.ids = tokenized(records, None, task.tokenizer, [], [END], None).values
+        self.items = len(self.ids)
         self.characters = sum(map(len, records))
         self.window = task.window
 
@@ -219,10 +218,27 @@ class Stream:
 
         return plan
 
+    def pieces(self, size: int, seed: int | None) -> Callable[[int], list[Window]]:
+        """A plan of batches of `size` windows that stand alone. In training they are cut elsewhere in each epoch, and
+        shuffled."""
+
+        def plan(epoch: int) -> list[Window]:
+            random = None if seed is None else np.random.default_rng([seed, epoch])
+            shift = 0 if random is None else int(random.integers(min(self.window, self.items)))
+            starts = np.arange(shift, self.items, self.window)
+            if random is not None:
+                random.shuffle(starts)
+            groups = (starts[i : i + size] for i in range(0, len(starts), size))
+            return [Window(group, np.minimum(group + self.window, self.items), False) for group in groups]
+
+        return plan
+
     def batch(self, rows: Window) -> Batch:
         lengths = rows.ends - rows.starts
         places = rows.starts[:, None] + np.arange(lengths.max())
-        ids = torch.from_numpy(self.ids[np.minimum(places, len(self.ids) - 2)])
-        target = torch.from_numpy(self.ids[np.minimum(places, len(self.ids) - 2) + 1])
+        places = np.minimum(places, self.items - 1)
+        target = self.ids[places].astype(np.int64)
+        before = np.where(places > 0, self.ids[places - 1], END).astype(np.int64)
         index = real_positions(lengths)
-        return Batch(None, None, ids, target, torch.from_numpy(lengths), index, rows.starts, rows.continues)
+        inputs, target = torch.from_numpy(before), torch.from_numpy(target)
+        return Batch(None, None, inputs, target, torch.from_numpy(lengths), index, rows.starts, rows.continues)

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from seqtrain import metrics, plots, text
 from seqtrain.baselines import linear_classifier
-from seqtrain.batch import Batch, Fixed, Ragged, Source, Spec, Tokens, real_positions
+from seqtrain.batch import Batch, Fixed, Source, Spec, Tokens, real_positions
 from seqtrain.config import UserError
-from seqtrain.config.spelling import did_you_mean, near
 from seqtrain.data import Labelled
 from seqtrain.metrics import Totals
-from seqtrain.tasks.base import Task, by_length, cross_entropy, table
-from seqtrain.text import END, PAD
+from seqtrain.prepare import fitted, tokenized
+from seqtrain.tasks.base import Task, by_length, cross_entropy, label_numbers, sample, table
+from seqtrain.text import END, PAD, UNKNOWN
 
 
 class Sentiment(Task):
@@ -42,14 +42,14 @@ class Sentiment(Task):
         return Spec(Tokens(0), Source.MANY, None, 0, Fixed(1))
 
     def fit(self, records: Sequence[Labelled]) -> None:
-        self.tokenizer = text.fit((r.text for r in records), **self.options)
+        self.tokenizer = fitted(records, ("text",), self.options)
         self.labels = sorted({record.label for record in records})
         if len(self.labels) < 2:
             raise UserError(f"data: all training examples have the label {self.labels[0]!r}; two or more are needed")
         self.describe()
 
     def describe(self) -> None:
-        self.spec = Spec(Tokens(len(self.tokenizer), PAD), Source.MANY, None, len(self.labels), Fixed(1))
+        self.spec = Spec(Tokens(len(self.tokenizer), PAD, UNKNOWN), Source.MANY, None, len(self.labels), Fixed(1))
 
     def state(self) -> dict[str, Any]:
         return {"tokenizer": self.tokenizer.state(), "labels": self.labels}
@@ -59,15 +59,7 @@ class Sentiment(Task):
         self.describe()
 
     def examples(self, records: Sequence[Labelled]) -> Texts:
-        unknown = sorted({record.label for record in records} - set(self.labels))
-        if unknown:
-            hint = did_you_mean(near(unknown[0], self.labels))
-            raise UserError(f"data: the label {unknown[0]!r} is not in the training split{hint}")
-        labels = [self.labels.index(record.label) for record in records]
-        return Texts([self.encode(record.text) for record in records], labels, records)
-
-    def encode(self, text: str) -> list[int]:
-        return [*self.tokenizer.encode(text)[: self.max_length], END]
+        return Texts(self, records)
 
     def loss(self, scores: Float[Tensor, "N O"], batch: Batch) -> tuple[Tensor, Tensor]:
         return cross_entropy(scores, batch.real(batch.target), self.label_smoothing)
@@ -83,7 +75,7 @@ class Sentiment(Task):
         return {"loss": totals["nats"] / totals["items"], **metrics.classification(totals["confusion"])}
 
     def baselines(self, train: Sequence[Labelled], records: Sequence[Labelled]) -> dict[str, dict[str, float]]:
-        texts, labels = map(list, zip(*train, strict=True))
+        texts, labels = map(list, zip(*sample(train, 50_000), strict=True))
         asked = [record.text for record in records]
         guesses = {
             "majority class": [Counter(labels).most_common(1)[0][0]] * len(records),
@@ -100,10 +92,10 @@ class Sentiment(Task):
 
     def predict(self, model: Any, lines: list[str], decoder: Any) -> list[dict[str, Any]]:
         device = next(model.parameters()).device
-        ids = [self.encode(line) for line in lines]
+        examples = Texts(self, [Labelled(line, self.labels[0]) for line in lines])
         answers: list[dict[str, Any]] = [{}] * len(lines)
-        for rows in by_length(ids):
-            batch = Texts([ids[row] for row in rows], [0] * len(rows)).batch(np.arange(len(rows))).to(device)
+        for rows in by_length(examples.lengths):
+            batch = examples.batch(rows).to(device)
             with torch.inference_mode():
                 probabilities = model(batch).scores.float().softmax(-1).tolist()
             for row, probability in zip(rows, probabilities, strict=True):
@@ -127,10 +119,10 @@ class Sentiment(Task):
 class Texts:
     """Texts with an end mark, and the place of their label."""
 
-    def __init__(self, ids: Sequence[list[int]], labels: Sequence[int], records: Sequence[Labelled] = ()):
+    def __init__(self, task: Sentiment, records: Sequence[Labelled]):
         self.records = records
-        self.texts = Ragged(ids)
-        self.labels = np.array(labels)
+        self.labels = label_numbers(records, task.labels)
+        self.texts = tokenized(records, "text", task.tokenizer, [], [END], task.max_length)
 
     @property
     def lengths(self) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seqtrain import metrics, plots, text
-from seqtrain.batch import Batch, Free, Ragged, Source, Spec, Tokens, real_positions
+from seqtrain.batch import Batch, Free, Source, Spec, Tokens, real_positions
 from seqtrain.data import Pair
 from seqtrain.metrics import Totals
+from seqtrain.prepare import fitted, tokenized
 from seqtrain.tasks.base import Task, by_length, cross_entropy, table
-from seqtrain.text import BEGIN, END, PAD
+from seqtrain.text import BEGIN, END, PAD, UNKNOWN
 
 
 class Translation(Task):
@@ -50,15 +50,14 @@ class Translation(Task):
         return Spec(Tokens(0), Source.MANY, Tokens(0), 0, Free())
 
     def fit(self, records: Sequence[Pair]) -> None:
-        sources, targets = (pair.source for pair in records), (pair.target for pair in records)
         if self.joint_vocab:
-            self.source = self.target = text.fit(chain(sources, targets), **self.options)
+            self.source = self.target = fitted(records, ("source", "target"), self.options)
         else:
-            self.source, self.target = text.fit(sources, **self.options), text.fit(targets, **self.options)
+            self.source, self.target = (fitted(records, (side,), self.options) for side in ("source", "target"))
         self.describe()
 
     def describe(self) -> None:
-        source, target = Tokens(len(self.source), PAD), Tokens(len(self.target), PAD)
+        source, target = Tokens(len(self.source), PAD, UNKNOWN), Tokens(len(self.target), PAD, UNKNOWN)
         self.spec = Spec(source, Source.MANY, target, target.size, Free(), one_vocab=self.joint_vocab)
 
     def state(self) -> dict[str, Any]:
@@ -72,12 +71,6 @@ class Translation(Task):
 
     def examples(self, records: Sequence[Pair]) -> Pairs:
         return Pairs(self, records)
-
-    def encode_source(self, text: str) -> list[int]:
-        return [*self.source.encode(text)[: self.max_length], END]
-
-    def encode_target(self, text: str) -> list[int]:
-        return [BEGIN, *self.target.encode(text)[: self.max_length], END]
 
     def loss(self, scores: Float[Tensor, "N O"], batch: Batch) -> tuple[Tensor, Tensor]:
         return cross_entropy(scores, batch.real(batch.target), self.label_smoothing)
@@ -108,10 +101,10 @@ class Translation(Task):
 
     def predict(self, model: Any, lines: list[str], decoder: Any) -> list[dict[str, Any]]:
         device = next(model.parameters()).device
-        ids = [self.encode_source(line) for line in lines]
+        examples = Pairs(self, [Pair(line, "") for line in lines])
         answers: list[dict[str, Any]] = [{}] * len(lines)
-        for rows in by_length(ids):
-            batch = Pairs(self, [Pair(lines[row], "") for row in rows]).batch(np.arange(len(rows))).to(device)
+        for rows in by_length(examples.lengths):
+            batch = examples.batch(rows).to(device)
             for row, answer in zip(rows, self.translate(model, batch, decoder), strict=True):
                 answers[row] = {"input": lines[row], **answer}
         return answers
@@ -159,8 +152,8 @@ class Pairs:
 
     def __init__(self, task: Translation, records: Sequence[Pair]):
         self.records = records
-        self.sources = Ragged([task.encode_source(pair.source) for pair in records])
-        self.targets = Ragged([task.encode_target(pair.target) for pair in records])
+        self.sources = tokenized(records, "source", task.source, [], [END], task.max_length)
+        self.targets = tokenized(records, "target", task.target, [BEGIN], [END], task.max_length)
 
     @property
     def lengths(self) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
+import torch
 
 import seqtrain
 from seqtrain.batch import Batching
@@ -32,8 +33,9 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return seqtrain.load(place)
 
 
-def fitted(records: list[Any], window: int = 4) -> Generation:
-    task = Generation("char", False, 1, window, "bits_per_char")
+def fitted(records: list[Any], window: int = 4, carry: bool = True) -> Generation:
+    options = {"unit": "char", "lowercase": False, "min_count": 1, "vocab_size": 300}
+    task = Generation(options, window, carry, "bits_per_char")
     task.fit(records)
     return task
 
@@ -44,7 +46,7 @@ def test_windows_cover_every_item_once_and_in_order(length: int, window: int):
     task = fitted(["x" * length], window)
     stream = task.examples(["x" * length])
     assert isinstance(stream, Stream)
-    stream.ids = np.arange(length + 2)  # so that an item tells its place
+    stream.ids = END + 1 + np.arange(length + 1)  # so that an item tells its place; what is read first is an end mark
     loader = task.loader(["x" * length], Batching(3, None), None)
     loader.examples = stream
     seen: dict[int, list[int]] = {}
@@ -59,7 +61,7 @@ def test_windows_cover_every_item_once_and_in_order(length: int, window: int):
         assert batch.real(batch.target).tolist() == (batch.real(batch.inputs) + 1).tolist()
         for row, (target, size) in enumerate(zip(batch.target.tolist(), lengths, strict=True)):
             seen.setdefault(row, []).extend(target[:size])
-    assert [item for row in seen.values() for item in row] == list(range(1, length + 2))
+    assert [item for row in seen.values() for item in row] == list(range(END + 1, END + length + 2))
 
 
 def test_training_streams_begin_elsewhere_in_each_epoch_and_the_same_when_repeated():
@@ -73,10 +75,34 @@ def test_training_streams_begin_elsewhere_in_each_epoch_and_the_same_when_repeat
     assert next(tokens.epoch()).target.shape[0] == 2
 
 
+@pytest.mark.parametrize("seed", [None, 1])
+def test_windows_that_stand_alone(seed: int | None):
+    text = "".join(map(chr, range(65, 165)))
+    task = fitted([text], window=8, carry=False)
+    loader = task.loader([text], Batching(3, None), seed)
+    batches = list(loader.epoch())
+    assert not any(batch.continues for batch in batches)
+    items = torch.cat([batch.real(batch.target) for batch in batches]).tolist()
+    if seed is None:
+        assert task.tokenizer.decode(items) == text
+        assert items[-1] == END
+    else:  # cut elsewhere in each epoch, and in another order
+        assert len(set(items)) == len(items)
+        assert 93 <= len(items) <= 101
+        assert items != sorted(items)
+        assert [b.rows.tolist() for b in loader.epoch(1)] != [b.rows.tolist() for b in batches]
+        assert [b.rows.tolist() for b in loader.epoch(0)] == [b.rows.tolist() for b in batches]
+    for batch in batches:
+        assert batch.inputs is not None
+        assert batch.target.shape[1] <= 8
+        for inputs, target, size in zip(batch.inputs, batch.target, batch.target_lengths, strict=True):
+            assert inputs[1:size].tolist() == target[: size - 1].tolist()
+
+
 def test_texts_follow_one_another_with_an_end_mark_between():
     task = fitted(["ab", "c"])
     a, b, c = (task.tokenizer.ids[item] for item in "abc")
-    assert task.examples(["ab", "c"]).ids.tolist() == [END, a, b, END, c, END]  # pyright: ignore
+    assert task.examples(["ab", "c"]).ids.tolist() == [a, b, END, c, END]  # pyright: ignore
 
 
 def test_a_labelled_batch_by_hand():

@@ -14,6 +14,7 @@ from seqtrain.tasks.sentiment import Sentiment
 from seqtrain.text import END, PAD, UNKNOWN
 
 RECORDS = [Labelled("good film", "pos"), Labelled("bad", "neg")]
+WORDS = {"unit": "word", "lowercase": True, "min_count": 1, "vocab_size": 300}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -30,7 +31,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
 
 
 def fitted(records: list[Labelled] = RECORDS, **changes: Any) -> Sentiment:
-    options = {"unit": "word", "lowercase": True, "min_count": 1, "max_length": 400, "label_smoothing": 0.0}
+    options = {"tokenizer": WORDS, "max_length": 400, "label_smoothing": 0.0}
     task = Sentiment(**options | {"monitor": "accuracy"} | changes)
     task.fit(records)
     return task
@@ -61,7 +62,11 @@ def test_one_label_is_nothing_to_learn():
 def test_what_was_fitted_comes_back_from_its_state():
     task, other = fitted(), fitted([Labelled("x", "a"), Labelled("y", "b"), Labelled("z", "c")])
     other.load_state(json.loads(json.dumps(task.state())))
-    assert (other.spec, other.labels, other.encode("bad")) == (task.spec, task.labels, task.encode("bad"))
+    assert (other.spec, other.labels, other.tokenizer.encode("bad")) == (
+        task.spec,
+        task.labels,
+        task.tokenizer.encode("bad"),
+    )
 
 
 def test_baselines_and_confusion_by_hand():

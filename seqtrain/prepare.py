@@ -1,0 +1,75 @@
+"""Texts as ids, made once: records that come with a key are kept in the cache as arrays that are mapped, not read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seqtrain import text
+from seqtrain.batch import Ragged
+from seqtrain.data.cache import prepared
+from seqtrain.record import bar
+from seqtrain.text import Tokenizer
+
+BLOCK = 10_000  # sequences that are held as Python lists at a time
+
+
+def field(records: Sequence[Any], name: str | None) -> Iterable[str]:
+    """One text of each record; with None the records are texts."""
+    return records if name is None else (getattr(record, name) for record in records)
+
+
+def fitted(records: Sequence[Any], names: Sequence[str | None], options: dict[str, Any]) -> Tokenizer:
+    """The tokenizer that `text.fit` learns from the named texts of the records."""
+
+    def make(folder: Path) -> None:
+        found = text.fit(texts, **options)
+        (folder / "tokenizer.json").write_text(json.dumps(found.state()), encoding="utf-8")
+
+    texts = chain.from_iterable(field(records, name) for name in names)
+    if (key := key_of(records)) is None:
+        return text.fit(texts, **options)
+    folder = prepared(json.dumps(["tokenizer", key, names, options]), make)
+    return text.load(json.loads((folder / "tokenizer.json").read_text(encoding="utf-8")))
+
+
+def tokenized(
+    records: Sequence[Any],
+    name: str | None,
+    tokenizer: Tokenizer,
+    begin: list[int],
+    end: list[int],
+    max_length: int | None,
+) -> Ragged:
+    """The ids of one text of each record, at most `max_length` of them, between the marks `begin` and `end`."""
+    ids = tokenizer.encode_all(field(records, name))
+    marked = ([*begin, *sequence[:max_length], *end] for sequence in ids)
+    if (key := key_of(records)) is None:
+        return Ragged.of(list(marked))
+    size = np.uint16 if len(tokenizer) <= np.iinfo(np.uint16).max else np.uint32
+    settings = ["ids", key, name, tokenizer.state(), begin, end, max_length]
+    folder = prepared(json.dumps(settings), partial(write, marked, len(records), size))
+    values = np.memmap(folder / "values", size, "r")
+    return Ragged(values, np.load(folder / "lengths.npy"))
+
+
+def write(sequences: Iterator[list[int]], total: int, size: type[np.integer[Any]], folder: Path) -> None:
+    """Writes sequences block by block; only their lengths stay in memory."""
+    lengths = []
+    with (folder / "values").open("wb") as file, bar(total, "text", "prepare") as shown:
+        while block := list(islice(sequences, BLOCK)):
+            lengths.append(np.fromiter(map(len, block), np.int64, len(block)))
+            np.fromiter(chain.from_iterable(block), size, int(lengths[-1].sum())).tofile(file)
+            shown.update(len(block))
+    np.save(folder / "lengths.npy", np.concatenate(lengths))
+
+
+def key_of(records: Sequence[Any]) -> str | None:
+    """What stands for the content of records that come from files; records made in memory have no such thing."""
+    return getattr(records, "key", None)
