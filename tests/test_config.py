@@ -410,4 +410,5 @@ def test_shipped_option_fits_its_constructor(path: Path) -> None:
 
 @pytest.mark.parametrize("path", OPTIONS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_shipped_option_composes(path: Path) -> None:
-    composed(f"{path.parent.name}={path.stem}")
+    needed = [f"{path.parent.name}.{entry.name}=x" for entry in read_entries(path) if entry.value == "???"]
+    composed(f"{path.parent.name}={path.stem}", *needed)
