@@ -61,7 +61,7 @@ def scan(rows: Rows, make: Callable[..., T], what: str) -> Records[T]:
         raise UserError(f"{rows.names[0]}: in every row the {what} is empty")
     if len(places) < len(rows):
         count, where = len(rows) - len(places), rows.place(int(full.argmin()))
-        log.warning("%s: an empty %s; left out, as %s of %s rows", where, what, f"{count:,}", f"{len(rows):,}")
+        log.warning("left out: %s of %s rows with an empty %s (%s)", f"{count:,}", f"{len(rows):,}", what, where)
     return Records(rows, make, places, np.frombuffer(bytes(groups), np.uint64))
 
 

@@ -21,6 +21,12 @@ ENDINGS = {
     **{".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"},
 }
 DELIMITERS = {"csv": ",", "csv_semicolon": ";", "csv_tab": "\t"}
+CSV_ERRORS = {
+    "unexpected end": "a quote opens a cell and does not close it",
+    "field limit": "a quote opens a cell and does not close it",
+    "expected after": "a quote inside a quoted cell must be doubled",
+    "new-line": "a carriage return stands inside a row; lines must end in \\n or \\r\\n",
+}
 Cells = tuple[str, ...]
 
 csv.field_size_limit(MAX_RECORD)
@@ -209,8 +215,7 @@ def quoted_rows(file: File, starts: np.ndarray, delimiter: str) -> np.ndarray:
                 last.append(reader.line_num)
             line = reader.line_num
     except csv.Error as error:
-        open_quote = "unexpected end" in str(error) or "field limit" in str(error)
-        problem = "a quote opens a cell and does not close it" if open_quote else str(error)
+        problem = next((words for part, words in CSV_ERRORS.items() if part in str(error)), str(error))
         raise UserError(f"{file.name}, line {line + 1:,}: {problem}") from None
     return np.stack([np.asarray(first), np.asarray(last)])
 

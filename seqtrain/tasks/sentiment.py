@@ -16,7 +16,7 @@ from seqtrain.baselines import linear_classifier
 from seqtrain.batch import Batch, Fixed, Ragged, Source, Spec, Tokens, real_positions
 from seqtrain.config import UserError
 from seqtrain.config.spelling import did_you_mean, near
-from seqtrain.data import Labelled
+from seqtrain.data import Labelled, report
 from seqtrain.metrics import Totals
 from seqtrain.tasks.base import Task, by_length, cross_entropy, table
 from seqtrain.text import END, PAD, Tokenizer
@@ -61,6 +61,10 @@ class Sentiment(Task):
     def load_state(self, state: dict[str, Any]) -> None:
         self.tokenizer, self.labels = Tokenizer(**state["tokenizer"]), state["labels"]
         self.describe()
+
+    def report(self, records: dict[str, Sequence[Labelled]]) -> report.Report:
+        field = report.Field("text", lambda record: record.text, self.tokenizer.encode, self.max_length)
+        return report.texts(records, [field], lambda record: record.label)
 
     def examples(self, records: Sequence[Labelled]) -> Texts:
         unknown = sorted({record.label for record in records} - set(self.labels))

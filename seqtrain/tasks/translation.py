@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seqtrain import metrics, plots
 from seqtrain.batch import Batch, Free, Ragged, Source, Spec, Tokens, real_positions
-from seqtrain.data import Pair
+from seqtrain.data import Pair, report
 from seqtrain.metrics import Totals
 from seqtrain.tasks.base import Task, by_length, cross_entropy, table
 from seqtrain.text import BEGIN, END, PAD, Tokenizer
@@ -57,6 +57,11 @@ class Translation(Task):
     def load_state(self, state: dict[str, Any]) -> None:
         self.source, self.target = Tokenizer(**state["source"]), Tokenizer(**state["target"])
         self.describe()
+
+    def report(self, records: dict[str, Sequence[Pair]]) -> report.Report:
+        source = report.Field("source", lambda pair: pair.source, self.source.encode, self.max_length)
+        target = report.Field("target", lambda pair: pair.target, self.target.encode, self.max_length)
+        return report.texts(records, [source, target])
 
     def examples(self, records: Sequence[Pair]) -> Pairs:
         return Pairs(self, records)
