@@ -68,7 +68,7 @@ class Table(Rows):
         text = self.file.line(int(self.begin[row]), int(self.end[row]))
         try:
             return self.cells(text)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise UserError(f"{self.place(row)}: {error}") from None
 
 
@@ -169,6 +169,8 @@ def json_cells(columns: dict[str, str | int]) -> Callable[[str], Cells]:
             found = json.loads(text)
         except json.JSONDecodeError as error:
             raise ValueError(f"broken JSON: {error.msg} at column {error.colno}; expected one object a line") from None
+        except RecursionError:
+            raise ValueError("broken JSON: nested too deeply") from None
         if not isinstance(found, dict):
             raise ValueError(f"{text[:20]!r} begins no object; expected JSON Lines, one object a line")
         return tuple(cell(found, column, key) for column, key in keys.items())
