@@ -53,11 +53,9 @@ def texts(
     figures: dict[str, Any] = {}
     known = np.empty(0, np.uint64)
     for split, found in records.items():
-        chosen = sample(found)
-        figures[split] = {"records": len(found), "sampled": len(chosen)}
-        figures[split] |= {field.name: tokens(chosen, field, len(found)) for field in fields}
+        figures[split] = {"records": len(found), **{field.name: tokens(found, field) for field in fields}}
         if label:
-            figures[split] |= labels(chosen, fields[0].text, label)
+            figures[split] |= labels(found, fields[0].text, label)
         groups = groups_of(found, fields[0].text, pieces)
         if split == "train":
             known = np.unique(groups)
@@ -69,17 +67,15 @@ def texts(
     )
 
 
-def sample(records: Sequence[Any]) -> list[Any]:
-    """All records, or a random sample in random order."""
-    if len(records) <= SAMPLE:
-        return list(records)
-    return [records[int(i)] for i in np.random.default_rng(0).choice(len(records), SAMPLE, replace=False)]
+def sample(records: Sequence[Any]) -> Iterator[Any]:
+    """All records, or as many as make a sample, in random order."""
+    return (records[int(i)] for i in np.random.default_rng(0).permutation(len(records))[:SAMPLE])
 
 
-def tokens(records: Sequence[Any], field: Field, count: int) -> dict[str, Any]:
-    """Lengths and unknown tokens of a field, and the total length of `count` records of this kind."""
+def tokens(records: Sequence[Any], field: Field) -> dict[str, Any]:
+    """Lengths and unknown tokens of a field."""
     lengths, room, unknown, seen = [], CHARACTERS, 0, 0
-    for record in records:
+    for record in sample(records):
         text = field.text(record)
         ids = field.encode(text[:room])
         lengths.append(len(ids) if len(text) <= room else round(len(ids) * len(text) / room))
@@ -90,8 +86,8 @@ def tokens(records: Sequence[Any], field: Field, count: int) -> dict[str, Any]:
             break
     quantiles = np.quantile(lengths, [0, 0.5, 0.95, 1], method="inverted_cdf")
     found: dict[str, Any] = dict(zip(("min", "median", "p95", "max"), quantiles.tolist(), strict=True))
-    found |= {"total": round(float(np.mean(lengths)) * count), "empty": float(np.mean(np.array(lengths) == 0))}
-    found["unknown"] = unknown / max(1, seen)
+    found |= {"total": round(float(np.mean(lengths)) * len(records)), "sampled": len(lengths)}
+    found |= {"empty": float(np.mean(np.array(lengths) == 0)), "unknown": unknown / max(1, seen)}
     if field.max_length is not None:
         found["cut"] = float(np.mean(np.array(lengths) > field.max_length))
     return found
@@ -99,12 +95,14 @@ def tokens(records: Sequence[Any], field: Field, count: int) -> dict[str, Any]:
 
 def labels(records: Sequence[Any], text: Callable[[Any], str], label: Callable[[Any], str]) -> dict[str, Any]:
     """How many records have each label, and the share of those whose input stands under another label, too."""
-    counts = Counter(map(label, records))
-    found = defaultdict(set)
-    for record in records:
-        found[group(text(record))].add(label(record))
-    several = sum(len(found[group(text(record))]) > 1 for record in records)
-    return {"labels": dict(counts.most_common()), "contradicted": several / len(records)}
+    counts: Counter[str] = Counter()
+    found: defaultdict[bytes, Counter[str]] = defaultdict(Counter)
+    for record in sample(records):
+        counts[label(record)] += 1
+        found[group(text(record))][label(record)] += 1
+    several = sum(own.total() for own in found.values() if len(own) > 1)
+    by_count = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    return {"labels": by_count, "contradicted": several / counts.total()}
 
 
 def groups_of(
@@ -140,13 +138,14 @@ def overview(figures: dict[str, Any], fields: Sequence[Field]) -> Iterator[str]:
                     f"{field.name} median {own['median']:,} tokens, 95% {own['p95']:,}, longest {own['max']:,}"
                 )
         if len(found.get("labels", ())) > MANY:
-            most, least = (next(order(found["labels"].items())) for order in (iter, reversed))
-            words.append(f"{len(found['labels'])} labels, {' to '.join(f'{n:,} {name}' for name, n in (most, least))}")
+            (most, n), *_, (least, m) = found["labels"].items()
+            words.append(f"{len(found['labels'])} labels, from {most} ({n:,}) to {least} ({m:,})")
         elif "labels" in found:
-            shares = (f"{name} {percent(n / found['sampled'])}" for name, n in found["labels"].items())
+            total = sum(found["labels"].values())
+            shares = (f"{name} {percent(n / total)}" for name, n in found["labels"].items())
             words.append(" ".join(shares))
-        if found["sampled"] < found["records"]:
-            words.append(f"(of a sample of {found['sampled']:,})")
+        if (sampled := min(found[field.name]["sampled"] for field in fields)) < found["records"]:
+            words.append(f"(of a sample of {sampled:,})")
         yield "  ".join(words)
 
 

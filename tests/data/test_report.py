@@ -29,9 +29,28 @@ def test_figures_of_pairs():
     figures, lines = texts(records, [SOURCE, TARGET])
     assert figures["train"] == {
         "records": 5,
-        "sampled": 5,
-        "source": {"min": 1, "median": 2, "p95": 7, "max": 7, "total": 15, "empty": 0, "unknown": 2 / 15, "cut": 0.2},
-        "target": {"min": 3, "median": 3, "p95": 3, "max": 3, "total": 15, "empty": 0, "unknown": 0, "cut": 0},
+        "source": {
+            "min": 1,
+            "median": 2,
+            "p95": 7,
+            "max": 7,
+            "total": 15,
+            "sampled": 5,
+            "empty": 0,
+            "unknown": 2 / 15,
+            "cut": 0.2,
+        },
+        "target": {
+            "min": 3,
+            "median": 3,
+            "p95": 3,
+            "max": 3,
+            "total": 15,
+            "sampled": 5,
+            "empty": 0,
+            "unknown": 0,
+            "cut": 0,
+        },
         "repeated": pytest.approx(0.2),
     }
     assert figures["valid"]["in_train"] == pytest.approx(2 / 3)
@@ -62,7 +81,7 @@ def test_labels_are_counted_and_contradictions_found():
     assert (
         texts({"train": many}, [TEXT], lambda record: record.label)
         .lines[0]
-        .endswith("  10 labels, 2 label 3 to 1 label 9")
+        .endswith("  10 labels, from label 3 (2) to label 9 (1)")
     )
 
 
@@ -79,7 +98,7 @@ def test_large_data_is_sampled(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(report, "SAMPLE", 100)
     records = pairs(*("abcdefghij"[: i % 5 + 1] for i in range(1000)))
     figures, lines = texts({"train": records}, [SOURCE])
-    assert (figures["train"]["records"], figures["train"]["sampled"]) == (1000, 100)
+    assert (figures["train"]["records"], figures["train"]["source"]["sampled"]) == (1000, 100)
     assert figures["train"]["source"]["total"] == pytest.approx(3000, rel=0.2)
     assert figures["train"]["repeated"] == 1 - 5 / 1000
     assert lines[0].endswith("(of a sample of 100)")
