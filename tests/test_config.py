@@ -118,7 +118,7 @@ def test_check_tells_everything(tmp_path: Path) -> None:
     assert set(found) == {"seed", "sead", "words", "inner.rate", "inner.kind", "inner.deep", "inner.free"}
     assert "did you mean seed?" in found["sead"]
     assert found["seed"] == "seed=-1: expected int >= 0 (seed)"
-    assert "missing" in found["words"]
+    assert "needs a value" in found["words"]
     assert "size" in found["inner.deep"]
 
 

@@ -125,7 +125,7 @@ class Splits(Generic[T]):
         wanted = [shares[split] if split in missing else 0.0 for split in shares]
         self.splits = dict(given)
         if missing:
-            check_shares(valid_share, test_share)
+            check_shares(*wanted)
             train = given["train"]
             found = by_ratio(train.groups, wanted[0], wanted[1], seed, labels)
             if not all(len(found[split]) for split in ("train", *missing)):

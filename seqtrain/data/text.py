@@ -75,7 +75,7 @@ class Text:
         }
         missing = {"valid": valid_share * (valid is None), "test": test_share * (test is None)}
         if any(missing.values()):
-            check_shares(valid_share, test_share)
+            check_shares(missing["valid"], missing["test"])
             found = by_document(parts["train"], missing, seed) or by_position(parts["train"], missing, encoding)
             parts |= {split: found[split] for split in SPLITS if split == "train" or missing[split]}
         self.splits = {split: Documents(parts[split], encoding) for split in SPLITS}
@@ -161,8 +161,8 @@ def by_position(parts: list[Part], shares: dict[str, float], encoding: str) -> d
         for split, (begin, end) in zip(SPLITS, pairwise([part.begin, *cuts, part.end]), strict=True):
             if data[begin:end].strip():
                 found[split].append(part._replace(begin=begin, end=end))
-    files = f"{len(parts)} documents are" if len(parts) > 1 else "one document is"
-    log.info("%s too few to split: each is cut, the last parts are for validation and test", files)
+    told = f"{len(parts)} documents are too few to split: each" if len(parts) > 1 else "one document"
+    log.info("%s is cut, and its last parts are for validation and test", told)
     return found
 
 

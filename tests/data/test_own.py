@@ -173,9 +173,7 @@ def test_one_document_is_cut_in_its_order(mark: str, caplog: pytest.LogCaptureFi
     assert "".join(found[split][0] for split in SPLITS) == text
     assert all(found[split][0].endswith(mark) for split in SPLITS)
     assert [round(len(found[split][0]) / len(text), 2) for split in SPLITS] == pytest.approx([0.8, 0.1, 0.1], abs=0.01)
-    assert caplog.messages == [
-        "one document is too few to split: each is cut, the last parts are for validation and test"
-    ]
+    assert caplog.messages == ["one document is cut, and its last parts are for validation and test"]
     assert len({data.key(split) for split in SPLITS}) == 3
 
 
