@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from seqtrain.config import UserError
@@ -49,12 +51,17 @@ class LabelledTexts(Splits[Labelled]):
         given = {split: opened(name, f"data.{split}") for split, name in names.items() if name is not None}
         ids: dict[str, int] = {}
         labels = np.fromiter((ids.setdefault(found.label, len(ids)) for found in given["train"]), np.int64)
+        if len(ids) > max(20, len(labels) / 2):
+            raise UserError(
+                f"data.label={label}: {len(ids):,} different labels in {len(labels):,} rows of {train}; "
+                "is it the column of the labels?"
+            )
         for split in given.keys() - {"train"}:
-            check_labels(given[split], list(ids))
+            check_labels(given[split], ids)
         super().__init__(given, ("labelled", text, label, format), valid_share, test_share, seed, labels)
 
 
-def check_labels(records: Records[Labelled], known: list[str]) -> None:
+def check_labels(records: Records[Labelled], known: Collection[str]) -> None:
     """Raises `UserError` for a label that the training records lack: nothing could ever answer it."""
     for i, found in enumerate(records):
         if found.label not in known:

@@ -136,6 +136,13 @@ def test_a_label_that_training_lacks_is_told_with_its_line():
         make("labelled", train, valid=valid, test=train)
 
 
+def test_a_column_that_is_no_label_is_told():
+    with pytest.raises(
+        UserError, match=r"data\.label=text: 40 different labels in 40 rows of t\.tsv; is it the column"
+    ):
+        make("labelled", write("t.tsv", rows("text\tlabel", PAIRS)), label="text")
+
+
 # -------------------------------------------------------------------------------- text
 
 
