@@ -104,7 +104,10 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.cfg or args.info:
         return call_hydra(words, root, name)
-    if args.multirun or composed.hydra.hydra.mode == RunMode.MULTIRUN:
+    sweeps = args.multirun or composed.hydra.hydra.mode == RunMode.MULTIRUN
+    if composed.config["mode"] == "inspect":
+        return inspect(composed.config, sweeps)
+    if sweeps:
         return run_sweep(composed, words, root, name)
     return call_hydra([*words, folder.reserve(composed.hydra, composed.overrides, "run")], root, name)
 
@@ -184,6 +187,21 @@ def tell(message: str) -> None:
             handler.handle(log.makeRecord(log.name, logging.ERROR, "", 0, message, (), None))
 
 
+def inspect(config: dict[str, Any], sweeps: bool) -> int:
+    """Reports on the data of a configuration, and leaves no run folder."""
+    if sweeps:
+        raise UserError("--multirun trains new runs; it does not go with mode=inspect")
+    log_to([logging.StreamHandler(sys.stderr)])
+    guard(lambda: use("inspect", config | {"trust": True}, Path()))
+    return 0
+
+
+def log_to(handlers: list[logging.Handler]) -> None:
+    handlers[0].setFormatter(logging.Formatter("%(message)s"))
+    logging.raiseExceptions = False
+    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+
+
 def run_from(mode: str, path: str, configs: sources.Configs, args: argparse.Namespace) -> int:
     """Evaluates, predicts, or goes on training with the configuration that a run folder keeps."""
     if args.multirun:
@@ -194,13 +212,11 @@ def run_from(mode: str, path: str, configs: sources.Configs, args: argparse.Name
         print(OmegaConf.to_yaml(OmegaConf.create(config)), end="")
         return 0
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout if mode == "train" else sys.stderr)]
-    handlers[0].setFormatter(logging.Formatter("%(message)s"))
     if mode == "train":
         folder.rewrite(place, config, schema)
         handlers.append(logging.FileHandler(place / "train.log"))
         handlers[1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.raiseExceptions = False
-    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+    log_to(handlers)
     if mode == "train":
         guard(lambda: train(config, place, resume=True))
     else:
@@ -211,4 +227,6 @@ def run_from(mode: str, path: str, configs: sources.Configs, args: argparse.Name
 def use(mode: str, config: dict[str, Any], checkpoint: Path) -> Any:
     from seqtrain import run
 
+    if mode == "inspect":
+        return run.inspect(config)
     return run.evaluate(config, checkpoint) if mode == "evaluate" else run.predict(config, checkpoint)

@@ -166,7 +166,9 @@ def run_config(folder: Path, configs: Configs, overrides: list[str], mode: str) 
     if words.problems:
         raise Mistakes(words.problems)
     for group in words.groups:
-        swap(group.key_or_group, str(group.input_line), config, schema, configs, mode)
+        name = group.key_or_group
+        values = [str(word.input_line) for word in words.values if word.key_or_group.startswith(f"{name}.")]
+        swap(name, [str(group.input_line), *values], config, schema, configs, mode)
     problems = []
     for word in words.values:
         if word.key_or_group.startswith("hydra"):
@@ -201,13 +203,13 @@ def add_new_keys(config: DictConfig, schema: Schema, configs: Configs) -> None:
             OmegaConf.update(config, entry.name, entry.value, force_add=True)
 
 
-def swap(group: str, line: str, config: DictConfig, schema: Schema, configs: Configs, mode: str) -> None:
-    """Replaces one section of a run's configuration by another option of its group."""
+def swap(group: str, lines: list[str], config: DictConfig, schema: Schema, configs: Configs, mode: str) -> None:
+    """Replaces one section of a run's configuration by another option of its group, with what was typed for it."""
     if group not in SWAPS[mode]:
         raise UserError(
-            f"{line}: a run keeps its {group}; with this folder only {' and '.join(SWAPS[mode])} may change"
+            f"{lines[0]}: a run keeps its {group}; with this folder only {' and '.join(SWAPS[mode])} may change"
         )
-    composed = compose(configs, [line])
+    composed = compose(configs, lines)
     config[group] = composed.config[group]
     schema.keys = {n: k for n, k in schema.keys.items() if not n.startswith(f"{group}.")}
     schema.keys |= {n: k for n, k in composed.schema.keys.items() if n.startswith(f"{group}.")}

@@ -58,8 +58,7 @@ def train(cfg: Config, folder: Path, resume: bool = False, sweep: bool = False) 
     model = open_model(cfg, task.spec, device)
     torch.use_deterministic_algorithms(trainer.deterministic)
     size = sum(p.numel() for p in model.parameters())
-    counts = ", ".join(f"{len(found):,} {split}" for split, found in records.items())
-    log.info("%s\n%s records; %s parameters on %s", folder, counts, f"{size:,}", device)
+    log.info("%s\n%s; %s parameters on %s", folder, counts(records), f"{size:,}", device)
 
     train_loader, valid_loader = loaders(task, records, trainer, cfg["seed"])
     if checkpoint is not None and (folder / "metrics.json").exists():
@@ -69,6 +68,11 @@ def train(cfg: Config, folder: Path, resume: bool = False, sweep: bool = False) 
                 "step %d: nothing is left to do; more trainer.epochs or trainer.max_steps would go on", progress.step
             )
             return json.loads((folder / "metrics.json").read_bytes())["monitor"]["value"]
+    if checkpoint is None:
+        report = task.report(records)
+        for text in report.lines:
+            log.info("  %s", text)
+        write(folder / "data.json", json.dumps(report.figures, indent=1, ensure_ascii=False).encode())
     log.info("the baselines …")
     baselines = task.baselines(records["train"], records["valid"])
     job = Job(
@@ -145,6 +149,19 @@ def finish(job: Job, records: Records, baselines: Baselines, folder: Path, cfg: 
     if not sweep:
         log.info("to use it: seqtrain mode=predict checkpoint=%s input=-", folder)
     return monitored
+
+
+def inspect(cfg: Config) -> None:
+    """Prints what to know of the data before training; `output` gets the figures as JSON."""
+    task: Task = build(cfg["task"], cfg["trust"])
+    source = open_data(cfg, task)
+    records = {split: read(source, split) for split in ("train", "valid", "test")}
+    task.fit(records["train"])
+    report = task.report(records)
+    print(counts(records), *report.lines, sep="\n  ")
+    if cfg["output"] not in (None, "-"):
+        with open_output(cfg) as out:
+            print(json.dumps(report.figures, indent=1, ensure_ascii=False), file=out)
 
 
 class Loaded:
@@ -302,6 +319,10 @@ def read(source: Any, split: str) -> Sequence[Any]:
     if not len(records):
         raise UserError(f"data: the {split} split is empty")
     return records
+
+
+def counts(records: Records) -> str:
+    return ", ".join(f"{len(found):,} {split}" for split, found in records.items()) + " records"
 
 
 def fitting(axis: str, fits: Callable[[Any], bool]) -> list[str]:

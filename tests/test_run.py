@@ -86,7 +86,12 @@ def test_the_baseline_is_the_best_of_all_by_the_monitor(task: str, runs: dict[st
 
 def test_files_of_a_run(runs: dict[str, Path]):
     names = {path.name for path in runs["sentiment"].iterdir()}
-    assert {name for name in names if not name.startswith("events.")} == {"config.yaml", "metrics.json", "checkpoints"}
+    assert {name for name in names if not name.startswith("events.")} == {
+        "config.yaml",
+        "data.json",
+        "metrics.json",
+        "checkpoints",
+    }
     kept = {path.name for path in (runs["sentiment"] / "checkpoints").iterdir()}
     assert {"best", "last"} <= kept
     assert all(re.fullmatch(r"best|last|step-\d+", name) for name in kept)

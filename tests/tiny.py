@@ -23,11 +23,15 @@ from seqtrain.record import Recorder
 from seqtrain.train import Job, Trainer, make_optimizer
 
 TASKS = ("translation", "sentiment", "generation", "forecasting")
+OWN = Path(__file__).parent / "data" / "own"
 DATA = {
     "dates": {"languages": ["en_US", "de"], "size": 24, "valid_size": 9, "test_size": 7},
     "reviews": {"size": 24, "valid_size": 10, "test_size": 8},
     "places": {"languages": ["en", "ru"], "valid_share": 0.04, "test_share": 0.03},
     "pydocs": {"valid_share": 0.2, "test_share": 0.2},
+    "pairs": {"train": str(OWN / "pairs.tsv")},
+    "labelled": {"train": str(OWN / "labelled.csv")},
+    "text": {"train": str(OWN / "text.txt")},
     "co2": {"valid_share": 0.02, "test_share": 0.9},
 }
 SETTINGS = {

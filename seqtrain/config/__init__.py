@@ -75,7 +75,9 @@ def check_together(config: dict[str, Any]) -> list[str]:
         problems.append(f"resume goes on training; for mode={mode} write checkpoint={config['resume']}")
     if mode == "train" and config["checkpoint"] is not None:
         problems.append("checkpoint goes with mode=evaluate or mode=predict; to go on training write resume=")
-    if mode != "train" and config["checkpoint"] is None and config["resume"] is None:
+    if mode == "inspect" and config["checkpoint"] is not None:
+        problems.append("mode=inspect reports on data, not on a run: leave checkpoint out")
+    if mode in ("evaluate", "predict") and config["checkpoint"] is None and config["resume"] is None:
         problems.append(f"mode={mode} needs checkpoint=RUN, the folder of a run (outputs/...)")
     if mode == "predict" and config["input"] is None:
         problems.append("mode=predict needs input=FILE; input=- reads standard input")

@@ -210,7 +210,7 @@ def plain(config: DictConfig) -> tuple[dict[str, Any], dict[str, str]]:
                 value = walk(value, f"{name}.") if isinstance(value, DictConfig) else value
                 out[str(key)] = OmegaConf.to_container(value, resolve=True) if isinstance(value, ListConfig) else value
             except MissingMandatoryValue:
-                problems[name] = f"{name} needs a value: {name}=..."
+                continue  # `check` tells what is missing
             except OmegaConfBaseException as error:
                 raw = str(OmegaConf.to_container(node, resolve=False)[key])  # pyright: ignore
                 problems[name] = "" if "${hydra:" in raw else f"{name}={raw}: {in_short(error)}"

@@ -28,6 +28,7 @@ Usage
   seqtrain [AXIS=OPTION ...] [KEY=VALUE ...]              train
   seqtrain mode=evaluate checkpoint=RUN                   score a trained run
   seqtrain mode=predict checkpoint=RUN input=FILE         use it; - is standard input
+  seqtrain mode=inspect [AXIS=OPTION ...]                 report on the data, without training
   seqtrain resume=RUN                                     go on with an interrupted training
   seqtrain -m KEY=VALUE,VALUE ...                         a sweep: every combination, and a table
 

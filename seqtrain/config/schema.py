@@ -249,7 +249,7 @@ def check(config: dict[str, Any], schema: Schema) -> dict[str, str]:
     for name in schema.keys.keys() - found:
         inside = any(name.startswith(f"{other}.") for other in problems)
         if not inside:
-            problems[name] = f"{name} is missing: expected {expectation(schema.keys[name])}"
+            problems[name] = f"{name} needs a value: {name}=...; expected {expectation(schema.keys[name])}"
     return problems
 
 

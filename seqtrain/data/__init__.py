@@ -1,7 +1,8 @@
 """Where examples come from: one file a source. Every source has a `kind` and reads one split at a time.
 
 A record is what a source yields for its kind: `Pair` ("pairs"), `Labelled` ("labelled"), a plain `str`, one document
-("text"), or `Series` ("series"). A task names the kinds it takes.
+("text"), or `Series` ("series"). A task names the kinds it takes. What `read` returns is a sequence, which may make its
+records when they are asked for; a source whose data may be large also has `key(split)`, equal for equal records.
 """
 
 from typing import Any, NamedTuple

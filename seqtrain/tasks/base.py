@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from seqtrain.batch import Batch, Batching, Examples, Loader, Spec, in_order, shuffled
 from seqtrain.config import UserError
 from seqtrain.config.spelling import did_you_mean, near
+from seqtrain.data import report
 from seqtrain.metrics import Totals
 
 LOWER_IS_BETTER = frozenset({"loss", "perplexity", "bits_per_char", "mae", "rmse", "mse", "mase", "smape"})
@@ -46,6 +47,10 @@ class Task(ABC):
 
     @abstractmethod
     def load_state(self, state: dict[str, Any]) -> None: ...
+
+    def report(self, records: dict[str, Sequence[Any]]) -> report.Report:
+        """What to know of the records of each split before training; asked of a task that is fitted."""
+        return report.sizes(records)
 
     @abstractmethod
     def examples(self, records: Sequence[Any]) -> Examples:

@@ -15,7 +15,7 @@ from seqtrain.baselines import CharNgram, LanguageJudge
 from seqtrain.batch import Batch, Batching, Free, Loader, Source, Spec, Tokens, real_positions
 from seqtrain.config import LineError
 from seqtrain.config.spelling import did_you_mean, near
-from seqtrain.data import Labelled
+from seqtrain.data import Labelled, report
 from seqtrain.metrics import Totals
 from seqtrain.prepare import fitted, tokenized
 from seqtrain.tasks.base import Task, cross_entropy, label_numbers, same_length, table
@@ -64,6 +64,13 @@ class Generation(Task):
     def load_state(self, state: dict[str, Any]) -> None:
         self.tokenizer, self.labels = text.load(state["tokenizer"]), state["labels"]
         self.describe()
+
+    def report(self, records: dict[str, Sequence[Any]]) -> report.Report:
+        """Of documents, lines are looked for elsewhere: a document as a whole hardly ever comes twice."""
+        field = report.Field("text", text_of, self.tokenizer.encode)
+        if self.labels:
+            return report.texts(records, [field], lambda record: record.label)
+        return report.texts(records, [field], pieces=report.long_lines)
 
     def examples(self, records: Sequence[Any]) -> Stream | Names:
         return Names(self, records) if self.labels else Stream(self, records)

@@ -15,7 +15,7 @@ from seqtrain import metrics, plots, text
 from seqtrain.baselines import linear_classifier
 from seqtrain.batch import Batch, Fixed, Source, Spec, Tokens, real_positions
 from seqtrain.config import UserError
-from seqtrain.data import Labelled
+from seqtrain.data import Labelled, report
 from seqtrain.metrics import Totals
 from seqtrain.prepare import fitted, tokenized
 from seqtrain.tasks.base import Task, by_length, cross_entropy, label_numbers, sample, table
@@ -57,6 +57,10 @@ class Sentiment(Task):
     def load_state(self, state: dict[str, Any]) -> None:
         self.tokenizer, self.labels = text.load(state["tokenizer"]), state["labels"]
         self.describe()
+
+    def report(self, records: dict[str, Sequence[Labelled]]) -> report.Report:
+        field = report.Field("text", lambda record: record.text, self.tokenizer.encode, self.max_length)
+        return report.texts(records, [field], lambda record: record.label)
 
     def examples(self, records: Sequence[Labelled]) -> Texts:
         return Texts(self, records)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seqtrain import metrics, plots, text
 from seqtrain.batch import Batch, Free, Source, Spec, Tokens, real_positions
-from seqtrain.data import Pair
+from seqtrain.data import Pair, report
 from seqtrain.metrics import Totals
 from seqtrain.prepare import fitted, tokenized
 from seqtrain.tasks.base import Task, by_length, cross_entropy, table
@@ -68,6 +68,11 @@ class Translation(Task):
         self.source = text.load(state["source"])
         self.target = self.source if state["target"] is None else text.load(state["target"])
         self.describe()
+
+    def report(self, records: dict[str, Sequence[Pair]]) -> report.Report:
+        source = report.Field("source", lambda pair: pair.source, self.source.encode, self.max_length)
+        target = report.Field("target", lambda pair: pair.target, self.target.encode, self.max_length)
+        return report.texts(records, [source, target])
 
     def examples(self, records: Sequence[Pair]) -> Pairs:
         return Pairs(self, records)
