@@ -7,6 +7,7 @@ import json
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +91,10 @@ class Parallel(Rows):
 
 
 def open_table(name: str, setting: str, columns: dict[str, str | int], form: str | None, encoding: str) -> Table:
-    """Opens a table. columns: by the key that names it (data.source), the column that is wanted: its name, or its
-    number, from 1, in a file without a header. form: csv, csv_semicolon, csv_tab, tsv, jsonl, or None: by the ending.
+    """Opens a table.
+
+    columns: two or more, each by the key that names it (data.source): a name, or, in a file without a header, a number
+    from 1. form: csv, csv_semicolon, csv_tab, tsv or jsonl; None: by the ending.
     """
     file = open_text(name, setting, encoding)
     stem = Path(name.removesuffix(".gz"))
@@ -144,18 +147,20 @@ def place_of(column: str | int, key: str, head: list[str], name: str, form: str)
 
 
 def chooser(split: Callable[[str], list[str]], places: list[int], width: int) -> Callable[[str], Cells]:
+    choose = itemgetter(*places)
+
     def cells(text: str) -> Cells:
         found = split(text)
         if len(found) != width:
             raise ValueError(f"expected {width} columns, as in the first line, found {len(found)}: {text[:60]!r}")
-        return tuple(found[place] for place in places)
+        return choose(found)
 
     return cells
 
 
 def csv_splitter(delimiter: str) -> Callable[[str], list[str]]:
     def split(text: str) -> list[str]:
-        return next(csv.reader([text], delimiter=delimiter, strict=True))
+        return next(csv.reader([text], delimiter=delimiter, strict=True)) if '"' in text else text.split(delimiter)
 
     return split
 
