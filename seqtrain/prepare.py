@@ -1,4 +1,4 @@
-"""Texts as ids, made once: records that come with a key are kept in the cache as arrays that are mapped, not read."""
+"""Texts as ids. Those of large records are made once, and kept in the cache as arrays that are mapped, not read."""
 
 from __future__ import annotations
 
@@ -71,5 +71,5 @@ def write(sequences: Iterator[list[int]], total: int, size: type[np.integer[Any]
 
 
 def key_of(records: Sequence[Any]) -> str | None:
-    """What stands for the content of records that come from files; records made in memory have no such thing."""
-    return getattr(records, "key", None)
+    """What stands for the content of large records; what is made of the others is not worth keeping."""
+    return getattr(records, "key", None) if getattr(records, "large", False) else None

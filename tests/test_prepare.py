@@ -1,4 +1,4 @@
-"""Texts with a key are prepared once, in the cache, and mapped; without one in memory; the ids are the same."""
+"""Large records are prepared once, in the cache, and mapped, the others in memory; the ids are the same."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ PAIRS = [Pair("a b c", "x"), Pair("", "x y"), Pair("c", "z")]
 class Keyed(list[Any]):
     """Records that come from somewhere; `read` counts how often they were walked."""
 
-    key = "some-content"
+    key, large = "some-content", True
     read = 0
 
     def __iter__(self) -> Iterator[Any]:

@@ -2,7 +2,8 @@
 
 A record is what a source yields for its kind: `Pair` ("pairs"), `Labelled` ("labelled"), a plain `str`, one document
 ("text"), or `Series` ("series"). A task names the kinds it takes. What `read` returns is a sequence, which may make its
-records when they are asked for; a source whose data may be large also has `key(split)`, equal for equal records.
+records when they are asked for; one that may be large also has a `key`, the same for the same records, and says with
+`large` whether what is made of them is worth keeping.
 """
 
 from typing import Any, NamedTuple

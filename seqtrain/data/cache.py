@@ -10,6 +10,8 @@ from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
+
 from seqtrain.config import UserError
 
 FORMAT = 1  # of prepared data: a change of what is written makes it anew
@@ -116,3 +118,14 @@ def prepared(key: str, make: Callable[[Path], None]) -> Path:
 def existing(path: Path) -> Path:
     """The nearest folder above a path that exists."""
     return next(parent for parent in path.parents if parent.is_dir())
+
+
+def remembered(key: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Arrays that `make` made once, mapped from the cache from then on."""
+
+    def save(folder: Path) -> None:
+        for name, array in make().items():
+            np.save(folder / f"{name}.npy", array)
+
+    folder = prepared(key, save)
+    return {file.stem: np.load(file, mmap_mode="r") for file in folder.glob("*.npy")}

@@ -43,9 +43,10 @@ class LabelledTexts(Splits[Labelled]):
     ):
         check_encoding(encoding)
         columns = {"data.text": text, "data.label": label}
+        how = ("labelled", text, label, format)
 
         def opened(name: str, setting: str) -> Records[Labelled]:
-            return scan(open_table(name, setting, columns, format, encoding), record, "text or label")
+            return scan(open_table(name, setting, columns, format, encoding), record, "text or label", how)
 
         names = {"train": train, "valid": valid, "test": test}
         given = {split: opened(name, f"data.{split}") for split, name in names.items() if name is not None}
@@ -58,7 +59,7 @@ class LabelledTexts(Splits[Labelled]):
             )
         for split in given.keys() - {"train"}:
             check_labels(given[split], ids)
-        super().__init__(given, ("labelled", text, label, format), valid_share, test_share, seed, labels)
+        super().__init__(given, how, valid_share, test_share, seed, labels)
 
 
 def check_labels(records: Records[Labelled], known: Collection[str]) -> None:

@@ -36,13 +36,14 @@ class Pairs(Splits[Pair]):
     ):
         check_encoding(encoding)
         columns = {"data.source": source, "data.target": target}
+        how = ("pairs", source, target, format)
 
         def opened(names: str | list[str], setting: str) -> Records[Pair]:
-            return scan(open_pairs(names, setting, columns, format, encoding), Pair, "source or target")
+            return scan(open_pairs(names, setting, columns, format, encoding), Pair, "source or target", how)
 
         names = {"train": train, "valid": valid, "test": test}
         given = {split: opened(name, f"data.{split}") for split, name in names.items() if name is not None}
-        super().__init__(given, ("pairs", source, target, format), valid_share, test_share, seed)
+        super().__init__(given, how, valid_share, test_share, seed)
 
 
 def open_pairs(

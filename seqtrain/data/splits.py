@@ -10,10 +10,12 @@ from typing import Any, Generic, TypeVar, overload
 import numpy as np
 
 from seqtrain.config import UserError
+from seqtrain.data.cache import remembered
 from seqtrain.data.tables import Rows
 
 log = logging.getLogger(__name__)
 SPLITS = ("train", "valid", "test")
+LARGE = 50_000  # rows
 T = TypeVar("T")
 
 
@@ -23,13 +25,23 @@ def group(text: str) -> bytes:
 
 
 class Records(Sequence[T], Generic[T]):
-    """Records made from rows when they are asked for. places: (N,) the rows; groups: (N,) uint64, see `group`."""
+    """Records made from rows when they are asked for. places: (N,) the rows; groups: (N,) uint64, see `group`.
+
+    key: SHA-256 of all that they depend on, so that equal keys mean equal records. large: whether what is made of them
+    is worth keeping in the cache.
+    """
+
+    key: str
 
     def __init__(self, rows: Rows, make: Callable[..., T], places: np.ndarray, groups: np.ndarray):
         self.rows, self.make, self.places, self.groups = rows, make, places, groups
 
     def __len__(self) -> int:
         return len(self.places)
+
+    @property
+    def large(self) -> bool:
+        return len(self.places) >= LARGE
 
     @overload
     def __getitem__(self, index: int) -> T: ...
@@ -45,24 +57,30 @@ class Records(Sequence[T], Generic[T]):
         return (self.make(*self.rows[int(place)]) for place in self.places)
 
 
-def scan(rows: Rows, make: Callable[..., T], what: str) -> Records[T]:
+def scan(rows: Rows, make: Callable[..., T], what: str, how: tuple[object, ...]) -> Records[T]:
     """Reads every row once: the records of those without an empty cell. How many are left out is said in the log.
 
-    what: the cells in words, "source or target". Raises `UserError` where a row is broken, or all are left out.
+    what: the cells in words, "source or target". how: the settings, beside the content of the files, that a row depends
+    on. Raises `UserError` where a row is broken, or all are left out.
     """
-    full, groups = np.ones(len(rows), bool), bytearray()
-    for i, cells in enumerate(rows):
-        if all(cell and not cell.isspace() for cell in cells):
-            groups += group(cells[0])
-        else:
-            full[i] = False
-    places = np.flatnonzero(full)
+
+    def read() -> dict[str, np.ndarray]:
+        full, groups = np.ones(len(rows), bool), bytearray()
+        for i, cells in enumerate(rows):
+            if all(cell and not cell.isspace() for cell in cells):
+                groups += group(cells[0])
+            else:
+                full[i] = False
+        return {"full": full, "groups": np.frombuffer(bytes(groups), np.uint64)}
+
+    found = read() if len(rows) < LARGE else remembered(digest("scan", *rows.digests, *how), read)
+    full, places = found["full"], np.flatnonzero(found["full"])
     if len(places) == 0:
         raise UserError(f"{rows.names[0]}: in every row the {what} is empty")
     if len(places) < len(rows):
         count, where = len(rows) - len(places), rows.place(int(full.argmin()))
         log.warning("left out: %s of %s rows with an empty %s (%s)", f"{count:,}", f"{len(rows):,}", what, where)
-    return Records(rows, make, places, np.frombuffer(bytes(groups), np.uint64))
+    return Records(rows, make, places, found["groups"])
 
 
 def by_ratio(
@@ -105,7 +123,7 @@ def mixed(values: np.ndarray) -> np.ndarray:
 
 
 class Splits(Generic[T]):
-    """A source of the user's own files: reads its splits, and has a key for what each of them holds.
+    """A source of the user's own files.
 
     given: the splits that have files; the others are parts of the training records, to which labels (N,) belong, see
     `by_ratio`. how: the settings, beside the content of the files, that a record depends on.
@@ -135,20 +153,15 @@ class Splits(Generic[T]):
                     f"give more, or {files}"
                 )
             self.splits |= {split: train[found[split]] for split in ("train", *missing)}
-        self.keys = {}
-        for split in SPLITS:
-            records = given.get(split, given["train"])
+        for split, records in self.splits.items():
+            rows = given.get(split, given["train"]).rows
             made = (split, *wanted, seed) if missing and (split == "train" or split in missing) else ()
-            self.keys[split] = digest(*records.rows.digests, *how, *made)
+            records.key = digest(*rows.digests, *how, *made)
 
     def read(self, split: str) -> Records[T]:
         if split not in self.splits:
             raise ValueError(f"a split is one of {', '.join(SPLITS)}, not {split}")
         return self.splits[split]
-
-    def key(self, split: str) -> str:
-        """SHA-256 of all that the records of a split depend on: equal keys, equal records."""
-        return self.keys[split]
 
 
 def check_shares(valid_share: float, test_share: float) -> None:

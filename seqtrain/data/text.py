@@ -16,6 +16,8 @@ from seqtrain.data.files import check_encoding, open_text, read_utf8
 from seqtrain.data.splits import SPLITS, check_shares, digest
 
 log = logging.getLogger(__name__)
+LARGE = 10_000_000  # bytes
+LONGEST = 64_000_000  # bytes of a document: longer ones are cut, so that none has to fit into memory
 ENOUGH = 0.5  # share of its share that a split must get from whole documents
 
 
@@ -29,10 +31,15 @@ class Part(NamedTuple):
 
 
 class Documents(Sequence[str]):
-    """Documents, read from their files when they are asked for. A line end is \\n, whatever it is in the file."""
+    """Documents, read from their files when they are asked for. A line end is \\n, whatever it is in the file.
+
+    key: SHA-256 of all that they depend on. large: whether what is made of them is worth keeping in the cache.
+    """
 
     def __init__(self, parts: list[Part], encoding: str):
         self.parts, self.encoding = parts, encoding
+        self.key = digest("text", *((part.digest, part.begin, part.end) for part in parts))
+        self.large = sum(part.end - part.begin for part in parts) >= LARGE
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -69,7 +76,7 @@ class Text:
         check_encoding(encoding)
         places = {"train": train, "valid": valid, "test": test}
         parts = {
-            split: [opened(file, f"data.{split}", encoding) for file in find(place, f"data.{split}")]
+            split: [part for file in find(place, f"data.{split}") for part in opened(file, f"data.{split}", encoding)]
             for split, place in places.items()
             if place is not None
         }
@@ -85,14 +92,14 @@ class Text:
             raise ValueError(f"a split is one of {', '.join(SPLITS)}, not {split}")
         return self.splits[split]
 
-    def key(self, split: str) -> str:
-        """SHA-256 of all that the documents of a split depend on: equal keys, equal documents."""
-        return digest("text", *((part.digest, part.begin, part.end) for part in self.splits[split].parts))
 
-
-def opened(name: str, setting: str, encoding: str) -> Part:
+def opened(name: str, setting: str, encoding: str) -> list[Part]:
+    """The document of a file, in several parts, as if they were documents, where it is longer than `LONGEST`."""
     file = open_text(name, setting, encoding)
-    return Part(name, file.begin, len(file.data), file.digest)
+    begin, end = file.begin, len(file.data)
+    count = -(-(end - begin) // LONGEST)
+    inner = (cut(file.data, begin, end, i / count) for i in range(1, count))
+    return [Part(name, a, b, file.digest) for a, b in pairwise([begin, *inner, end])]
 
 
 def find(places: str | list[str], setting: str) -> list[str]:

@@ -97,14 +97,18 @@ def test_keys_tell_what_was_read():
     name = write("t.tsv", rows("source\ttarget", PAIRS))
     other = write("u.tsv", rows("source\ttarget", PAIRS[1:]))
     base = make("pairs", name)
-    keys = {base.key(split) for split in SPLITS}
+    keys = {base.read(split).key for split in SPLITS}
     assert len(keys) == 3
-    assert {make("pairs", name).key(split) for split in SPLITS} == keys
+    assert {make("pairs", name).read(split).key for split in SPLITS} == keys
     for changes in ({"seed": 2}, {"valid_share": 0.2}, {"source": "target"}, {"train": other}):
         changed = make("pairs", **({"train": name} | changes))
-        assert not {changed.key(split) for split in SPLITS} & keys
+        assert not {changed.read(split).key for split in SPLITS} & keys
     given = make("pairs", name, valid=other, test=other)
-    assert given.key("valid") == given.key("test") == make("pairs", other, valid=name, test=name, seed=3).key("train")
+    assert (
+        given.read("valid").key
+        == given.read("test").key
+        == make("pairs", other, valid=name, test=name, seed=3).read("train").key
+    )
 
 
 def test_too_few_inputs_and_wrong_lists_are_told():
@@ -181,7 +185,7 @@ def test_one_document_is_cut_in_its_order(mark: str, caplog: pytest.LogCaptureFi
     assert all(found[split][0].endswith(mark) for split in SPLITS)
     assert [round(len(found[split][0]) / len(text), 2) for split in SPLITS] == pytest.approx([0.8, 0.1, 0.1], abs=0.01)
     assert caplog.messages == ["one document is cut, and its last parts are for validation and test"]
-    assert len({data.key(split) for split in SPLITS}) == 3
+    assert len({data.read(split).key for split in SPLITS}) == 3
 
 
 def test_a_text_without_spaces_is_cut_between_characters():
