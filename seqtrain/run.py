@@ -25,7 +25,10 @@ from seqtrain.batch import Batching, Loader, Spec
 from seqtrain.checkpoint import Checkpoints, put_weights, write
 from seqtrain.config import LineError, UserError, build, locate
 from seqtrain.config.sources import ROOT
+from seqtrain.data.cache import prepared
+from seqtrain.data.report import Report
 from seqtrain.decode import Decoder
+from seqtrain.prepare import key_of
 from seqtrain.record import Recorder, bar, line
 from seqtrain.tasks.base import Task
 from seqtrain.train import Job, Progress, Trainer, make_optimizer
@@ -69,7 +72,7 @@ def train(cfg: Config, folder: Path, resume: bool = False, sweep: bool = False) 
             )
             return json.loads((folder / "metrics.json").read_bytes())["monitor"]["value"]
     if checkpoint is None:
-        report = task.report(records)
+        report = reported(task, records)
         for text in report.lines:
             log.info("  %s", text)
         write(folder / "data.json", json.dumps(report.figures, indent=1, ensure_ascii=False).encode())
@@ -157,7 +160,7 @@ def inspect(cfg: Config) -> None:
     source = open_data(cfg, task)
     records = {split: read(source, split) for split in ("train", "valid", "test")}
     task.fit(records["train"])
-    report = task.report(records)
+    report = reported(task, records)
     print(counts(records), *report.lines, sep="\n  ")
     if cfg["output"] not in (None, "-"):
         with open_output(cfg) as out:
@@ -319,6 +322,18 @@ def read(source: Any, split: str) -> Sequence[Any]:
     if not len(records):
         raise UserError(f"data: the {split} split is empty")
     return records
+
+
+def reported(task: Task, records: Records) -> Report:
+    """The report on the data, from the cache where they are large."""
+    if key_of(records["train"]) is None:
+        return task.report(records)
+
+    def make(folder: Path) -> None:
+        (folder / "report.json").write_text(json.dumps(task.report(records)), encoding="utf-8")
+
+    made = prepared(json.dumps(["report", fingerprint(records), task.state()]), make)
+    return Report(*json.loads((made / "report.json").read_text(encoding="utf-8")))
 
 
 def counts(records: Records) -> str:

@@ -10,10 +10,15 @@ from typing import Any
 
 @dataclass
 class Constant:
+    """The warm-up takes a tenth of all updates at most: on few data it must not be all of the training."""
+
     warmup_steps: int
 
     def factor(self, step: int, total: int) -> float:
-        return min(1.0, (step + 1) / max(self.warmup_steps, 1))
+        return min(1.0, (step + 1) / max(self.warmup(total), 1))
+
+    def warmup(self, total: int) -> int:
+        return min(self.warmup_steps, total // 10)
 
     def observe(self, better: bool) -> None:
         pass
@@ -30,7 +35,7 @@ class Cosine(Constant):
     floor: float
 
     def factor(self, step: int, total: int) -> float:
-        done = min(1.0, max(0, step - self.warmup_steps) / max(1, total - self.warmup_steps))
+        done = min(1.0, max(0, step - self.warmup(total)) / max(1, total - self.warmup(total)))
         return super().factor(step, total) * (self.floor + (1 - self.floor) * (1 + math.cos(math.pi * done)) / 2)
 
 
@@ -39,7 +44,7 @@ class InverseSqrt(Constant):
     """Vaswani et al. 2017, arXiv:1706.03762: the square root of the warm-up over the step."""
 
     def factor(self, step: int, total: int) -> float:
-        return super().factor(step, total) * min(1.0, math.sqrt(self.warmup_steps / (step + 1)))
+        return super().factor(step, total) * min(1.0, math.sqrt(max(self.warmup(total), 1) / (step + 1)))
 
 
 class Plateau(Constant):

@@ -133,7 +133,7 @@ class Subwords(Tokenizer):
             backend.normalizer = normalizers.Lowercase()
         backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         backend.decoder = decoders.ByteLevel()
-        backend.train_from_iterator(map(spaced, texts), trainer)
+        backend.train_from_iterator(blocks(texts), trainer)
         return cls(unit, lowercase, backend.to_str())
 
     def split(self, text: str) -> list[str]:
@@ -143,8 +143,7 @@ class Subwords(Tokenizer):
         return self.backend.encode(spaced(text), add_special_tokens=False).ids
 
     def encode_all(self, texts: Iterable[str]) -> Iterator[list[int]]:
-        rest = map(spaced, texts)
-        while block := list(islice(rest, BLOCK)):
+        for block in blocks(texts):
             for encoded in self.backend.encode_batch_fast(block, add_special_tokens=False):
                 yield encoded.ids
 
@@ -153,6 +152,12 @@ class Subwords(Tokenizer):
 
     def state(self) -> dict[str, Any]:
         return {"unit": self.unit, "lowercase": self.lowercase, "model": self.model}
+
+
+def blocks(texts: Iterable[str]) -> Iterator[list[str]]:
+    rest = map(spaced, texts)
+    while block := list(islice(rest, BLOCK)):
+        yield block
 
 
 def spaced(text: str) -> str:

@@ -111,6 +111,7 @@ class Trainer:
     accumulate: int
     clip: float | None
     precision: str
+    rdrop: float
     eval_every: int | None
     save_every: int | None
     keep: int
@@ -178,8 +179,13 @@ class Trainer:
             job.progress.positions += every
             batch = batch.to(job.device)
             with torch.autocast(job.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-                output = job.model(batch, job.carried if batch.continues else None)
+                state = job.carried if batch.continues else None
+                output = job.model(batch, state)
                 loss, items = job.task.loss(output.scores, batch)
+                if self.rdrop:
+                    again = job.model(batch, state)
+                    loss = (loss + job.task.loss(again.scores, batch)[0]) / 2
+                    loss = loss + self.rdrop * job.task.divergence(output.scores, again.scores)
                 if output.penalty is not None:
                     loss = loss + output.penalty * items
             loss.backward()

@@ -16,19 +16,23 @@ def test_constant():
 
 def test_cosine():
     schedule = Cosine(warmup_steps=20, floor=0.1)
-    assert factors(schedule, [0, 9, 19, 20]) == pytest.approx([0.05, 0.5, 1, 1])
+    assert factors(schedule, [0, 9, 19, 20], total=200) == pytest.approx([0.05, 0.5, 1, 1])
     quarter = 0.1 + 0.9 * (1 + math.sqrt(0.5)) / 2
-    assert factors(schedule, [40, 60, 100, 500]) == pytest.approx([quarter, 0.55, 0.1, 0.1])
+    assert factors(schedule, [65, 110, 200, 500], total=200) == pytest.approx([quarter, 0.55, 0.1, 0.1])
     assert factors(Cosine(0, 0.0), range(0, 101, 50)) == pytest.approx([1, 0.5, 0])
 
 
-def test_a_warm_up_longer_than_the_training_only_rises():
-    assert factors(Cosine(warmup_steps=100, floor=0.0), [0, 4, 9], total=10) == pytest.approx([0.01, 0.05, 0.1])
+def test_a_warm_up_takes_a_tenth_of_the_training_at_most():
+    assert factors(Constant(warmup_steps=100), [0, 4, 9, 10], total=100) == pytest.approx([0.1, 0.5, 1, 1])
+    assert factors(Cosine(warmup_steps=100, floor=0.0), [0, 1, 2, 11, 20], total=20) == pytest.approx(
+        [0.5, 1, 1, 0.5, 0]
+    )
+    assert factors(Constant(warmup_steps=100), [0, 4], total=5) == [1, 1]
 
 
 def test_inverse_sqrt():
     schedule = InverseSqrt(warmup_steps=100)
-    assert factors(schedule, [0, 49, 99, 399, 899]) == pytest.approx([0.01, 0.5, 1, 0.5, 1 / 3])
+    assert factors(schedule, [0, 49, 99, 399, 899], total=1000) == pytest.approx([0.01, 0.5, 1, 0.5, 1 / 3])
 
 
 def test_plateau_drops_after_more_than_its_patience():

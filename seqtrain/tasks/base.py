@@ -66,6 +66,12 @@ class Task(ABC):
     def loss(self, scores: Float[Tensor, "N O"], batch: Batch) -> tuple[Tensor, Tensor]:
         """The training loss, summed over the target items of the batch, and their count."""
 
+    def divergence(self, scores: Float[Tensor, "N O"], others: Float[Tensor, "N O"]) -> Tensor:
+        """How much two passes over a batch disagree, summed over its target items: R-Drop (Liang et al. 2021,
+        arXiv:2106.14448), half of the sum of the Kullback-Leibler divergences either way."""
+        a, b = scores.float().log_softmax(-1), others.float().log_softmax(-1)
+        return ((a.exp() - b.exp()) * (a - b)).sum() / 2
+
     @abstractmethod
     def measure(self, model: Any, batch: Batch, scores: Float[Tensor, "N O"], examples: Any, decoder: Any) -> Totals:
         """Sums over one batch from which `score` makes the metrics."""
