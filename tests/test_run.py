@@ -17,7 +17,7 @@ import seqtrain
 from seqtrain import cli, folder, run
 from seqtrain.checkpoint import Checkpoints
 from seqtrain.config import UserError
-from seqtrain.data import Pair, Series
+from seqtrain.data import Layout, Pair, Series
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -111,7 +111,7 @@ def test_a_run_in_a_sweep_leaves_the_test_split_alone(tmp_path: Path, monkeypatc
 
 def test_the_fingerprint_tells_data_apart():
     def series(value: float, begin: int = 1) -> list[Series]:
-        return [Series("s", np.array(["2020-01-01"], "datetime64[D]"), np.array([[value]]), begin, ("a",))]
+        return [Series("s", np.array(["2020-01-01"], "datetime64[D]"), np.array([[value]]), begin, Layout(("a",)))]
 
     records = [[Pair("a", "b")], [Pair("ab", "")], [Pair("a", "c")], ["ab"], series(1), series(2), series(1, begin=0)]
     prints = [run.fingerprint({"train": found}) for found in records]

@@ -29,6 +29,7 @@ DATA = {
     "places": {"languages": ["en", "ru"], "valid_share": 0.04, "test_share": 0.03},
     "pydocs": {"valid_share": 0.2, "test_share": 0.2},
     "co2": {"valid_share": 0.02, "test_share": 0.9},
+    "series": {"file": str(Path(__file__).parent / "data" / "shops.csv"), "id": "shop", "known": ["holiday"]},
 }
 SETTINGS = {
     "device": {"name": "cpu"},
@@ -64,8 +65,8 @@ def config(task: str, axes: dict[str, str] | None = None, **changes: Any) -> dic
     cfg = deepcopy(composed(task).config)
     for axis, option in (axes or {}).items():
         cfg[axis] = small.read(axis, option)
-    data = next(name for name in DATA if small.read("data", name)["_target_"] == cfg["data"]["_target_"])
-    for section, settings in (SETTINGS | {"data": DATA[data]}).items():
+    data = next((name for name in DATA if small.read("data", name)["_target_"] == cfg["data"]["_target_"]), None)
+    for section, settings in (SETTINGS | {"data": DATA.get(data, {})}).items():
         cfg[section] |= {key: value for key, value in settings.items() if key in cfg[section]}
     for name, value in changes.items():
         *section, key = name.split("__")
