@@ -71,8 +71,8 @@ class Fitted:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Fitted:
-        layout = {key: tuple(value) if isinstance(value, list) else value for key, value in state["layout"].items()}
-        return cls(**state | {"layout": Layout(**layout)})
+        lists = {key: tuple(value) for key, value in state["layout"].items() if isinstance(value, list)}
+        return cls(**{**state, "layout": Layout(**{**state["layout"], **lists})})
 
     def channels(self, series: Series) -> Channel:
         """The measures of a series' channels as (C,) arrays."""

@@ -10,7 +10,7 @@ import logging
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,14 +18,15 @@ from seqtrain.config import UserError, near_path
 from seqtrain.config.spelling import did_you_mean, near
 from seqtrain.data import Layout, Series
 
-if TYPE_CHECKING:
-    import pandas as pd
+Table = Any  # a pandas.DataFrame; pandas is imported where it is needed, and its types tell too little apart
+Column = Any  # a pandas.Series
+Dates = Any  # a pandas.DatetimeIndex
 
 log = logging.getLogger(__name__)
 MISSING = ("", "na", "n/a", "nan", "null", "none")
 
 
-def read_file(file: Path) -> pd.DataFrame:
+def read_file(file: Path) -> Table:
     """The rows of a .csv or .parquet file, either also with .gz; cells of a CSV as text. The index names the lines."""
     if not file.is_file():
         raise UserError(f"{file}: there is no such file{did_you_mean(near_path(file))}")
@@ -41,7 +42,7 @@ def read_file(file: Path) -> pd.DataFrame:
     return read_csv(data, str(file))
 
 
-def read_parquet(data: bytes, where: str) -> pd.DataFrame:
+def read_parquet(data: bytes, where: str) -> Table:
     import pandas as pd
 
     try:
@@ -52,10 +53,10 @@ def read_parquet(data: bytes, where: str) -> pd.DataFrame:
         table = pd.read_parquet(io.BytesIO(data)).reset_index(drop=True)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{where}: this is no whole Parquet file ({str(error).splitlines()[0]})") from None
-    return numbered(table, 1, where)
+    return labelled(table, range(1, len(table) + 1), where)
 
 
-def read_csv(data: bytes, where: str) -> pd.DataFrame:
+def read_csv(data: bytes, where: str) -> Table:
     """Cells are separated by what the first line has most of: commas, semicolons or tabs."""
     import pandas as pd
 
@@ -64,24 +65,18 @@ def read_csv(data: bytes, where: str) -> pd.DataFrame:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise UserError(f"{where}, line {line}: not UTF-8; save the table as UTF-8") from None
-    try:
-        table = pd.read_csv(
-            io.StringIO(text),
-            sep=separator(text.partition("\n")[0]),
-            dtype=str,
-            keep_default_na=False,
-            skip_blank_lines=False,
-            skipinitialspace=True,
-            index_col=False,
-        )
-    except pd.errors.EmptyDataError:
-        raise UserError(
-            f"{where}: the file is empty; expected a line with the names of the columns, then rows"
-        ) from None
-    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        raise UserError(f"{where}: {str(error).strip().removeprefix('Error tokenizing data. C error: ')}") from None
-    table = numbered(table, 2, where)
-    return table[(table != "").any(axis=1)]  # a blank line is no row
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator(text.partition("\n")[0]))
+    names = [name.strip() for name in next(reader, [])]
+    if not names:
+        raise UserError(f"{where}: the file is empty; expected the names of the columns, then rows")
+    rows, lines = [], []
+    for row in reader:
+        if any(row):  # a blank line is no row
+            if len(row) != len(names):
+                raise UserError(f"{where}, line {reader.line_num}: {len(row)} cells; the head has {len(names)} columns")
+            rows.append(row)
+            lines.append(reader.line_num)
+    return labelled(pd.DataFrame(rows, columns=names, dtype=str), lines, where)
 
 
 def separator(line: str) -> str:
@@ -93,18 +88,20 @@ def header(line: str) -> list[str]:
     return [name.strip() for name in next(csv.reader([line.removeprefix("\ufeff")], delimiter=separator(line)), [])]
 
 
-def numbered(table: pd.DataFrame, first: int, where: str) -> pd.DataFrame:
+def labelled(table: Table, lines: Sequence[int], where: str) -> Table:
     if not len(table):
         raise UserError(f"{where}: there are no rows below the names of the columns")
-    table.columns = table.columns.map(lambda name: str(name).strip())
-    table.index = [f"{where}, line {line}" for line in range(first, first + len(table))]
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice):
+        raise UserError(f"{where}: there are two columns of the name {twice[0]}")
+    table.index = [f"{where}, line {line}" for line in lines]
     return table
 
 
 # ------------------------------------------------------------------------------------------------ rows into series
 
 
-def to_series(parts: Sequence[pd.DataFrame], layout: Layout, where: str) -> list[Series]:
+def to_series(parts: Sequence[Table], layout: Layout, where: str) -> list[Series]:
     """One series for each id of one or more tables, each on a grid of its own from its first to its last date, all with
     the same step: that of the layout, or what the dates tell. Rows out of order are sorted and dates without a row
     become rows of NaN; both are told. Raises `UserError` for missing columns, cells that are no numbers, dates that
@@ -122,10 +119,13 @@ def to_series(parts: Sequence[pd.DataFrame], layout: Layout, where: str) -> list
     if not all(group.is_monotonic_increasing for group in groups.values()):
         log.warning("%s: the rows were not in the order of their dates; they were sorted", where)
         groups = {name: group.sort_values() for name, group in groups.items()}
-    layout = layout._replace(frequency=layout.frequency or find_frequency(list(groups.values()), where))
-    grids = {name: grid(group, layout.frequency) for name, group in groups.items()}
+    frequency = layout.frequency
+    if frequency is None:
+        frequency = find_frequency(list(groups.values()), where)
+        log.info("%s: the dates are %s apart", where, frequency)
+        layout = layout._replace(frequency=frequency)
+    grids = {name: grid(group, frequency) for name, group in groups.items()}
     tell_gaps(groups, grids, where)
-    log.info("%s: one row every %s", where, layout.frequency)
     made = []
     for name, group in groups.items():
         values = numbers.loc[group.index].set_axis(group).reindex(grids[name])
@@ -135,25 +135,25 @@ def to_series(parts: Sequence[pd.DataFrame], layout: Layout, where: str) -> list
     return made
 
 
-def check_columns(table: pd.DataFrame, names: Sequence[str], where: str) -> None:
+def check_columns(table: Table, names: list[str], where: str) -> None:
     for name in names:
         if name not in table.columns:
             raise UserError(
                 f"{where}: there is no column {name}{did_you_mean(near(name, table.columns))}; "
                 f"it has {', '.join(table.columns)}"
             )
-    for kind, again in (("in the file", list(table.columns)), ("in the settings", list(names))):
-        twice = [name for name in names if again.count(name) > 1]
-        if twice:
-            raise UserError(f"{where}: the column {twice[0]} is named twice {kind}")
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(f"{where}: the column {twice[0]} is named twice in the settings")
 
 
-def to_numbers(column: pd.Series, where: str) -> pd.Series:
+def to_numbers(column: Column, where: str) -> Column:
     """A column as floats, NaN where a cell is empty or says so."""
     import pandas as pd
 
     known = column.notna() & ~column.astype(str).str.strip().str.lower().isin(MISSING)
-    numbers = pd.to_numeric(column.where(known), errors="coerce").astype(float)
+    numbers: Column = pd.to_numeric(column.where(known), errors="coerce")
+    numbers = numbers.astype(float)
     wrong = known & ~np.isfinite(numbers)
     if wrong.any():
         line = wrong.idxmax()
@@ -164,7 +164,7 @@ def to_numbers(column: pd.Series, where: str) -> pd.Series:
     return numbers
 
 
-def to_dates(column: pd.Series, date_format: str | None) -> pd.Series:
+def to_dates(column: Column, date_format: str | None) -> Column:
     """A column as times without a zone; those with one are taken to UTC. Without a format only ISO 8601 is read: what
     is day and what is month is never guessed."""
     import pandas as pd
@@ -181,18 +181,16 @@ def to_dates(column: pd.Series, date_format: str | None) -> pd.Series:
     return times
 
 
-def check_twice(times: pd.Series, names: pd.Series) -> None:
+def check_twice(times: Column, names: Column) -> None:
     import pandas as pd
 
     rows = pd.DataFrame({"name": names, "time": times})
-    twice = rows[rows.duplicated(keep="first")]
-    if len(twice):
-        told = ", ".join(
-            f"{row.time:{form(times)}}{f' of {row.name_}' if row.name_ else ''} ({row.Index})"
-            for row in twice.rename(columns={"name": "name_"}).head(3).itertuples()
-        )
+    lines = list(rows[rows.duplicated()].index)
+    if lines:
+        more = ", …" if len(lines) > 3 else ""
+        told = [f"{times[line]:{form(times)}}{names[line] and f' of {names[line]}'} ({line})" for line in lines[:3]]
         raise UserError(
-            f"{len(twice):,} date(s) come twice: {told}{', …' if len(twice) > 3 else ''}; keep one row a date"
+            f"{len(lines):,} date(s) come twice: {', '.join(told)}{more}; keep one row a date"
             + ("" if names.any() else ", or name the column that tells several series apart: data.id=COLUMN")
         )
 
@@ -202,26 +200,27 @@ def form(times: Any) -> str:
     return "%Y-%m-%d" if (times == times.dt.normalize()).all() else "%Y-%m-%d %H:%M:%S"
 
 
-def find_frequency(groups: Iterable[pd.Series], where: str) -> str:
+def find_frequency(groups: Iterable[Column], where: str) -> str:
     """The step that most dates keep, as pandas writes it: a length of time, business days, months, quarters, years."""
     import pandas as pd
 
     groups = [group.reset_index(drop=True) for group in groups]
-    steps = pd.concat([group.diff().dropna() for group in groups])
+    steps: Column = pd.concat([group.diff().dropna() for group in groups])
     if not len(steps):
         raise UserError(f"{where}: one row a series does not tell the step from date to date")
     usual, day = steps.mode()[0], pd.Timedelta(days=1)
     if usual >= 28 * day:
-        month = f"{groups[0][0]:%b}".upper()
+        month = groups[0][0].month_name()[:3].upper()
         for name in (f"YS-{month}", f"YE-{month}", f"QS-{month}", f"QE-{month}", "MS", "ME"):
             if all(group.isin(pd.date_range(group.iloc[0], group.iloc[-1], freq=name)).all() for group in groups):
                 return name
-    if usual == day and steps.max() >= 3 * day and all((group.dt.dayofweek < 5).all() for group in groups):
+    if usual == day and steps.max() >= 3 * day and all((group.dt.day_of_week < 5).all() for group in groups):
         return "B"
-    return f"{usual // day}D" if usual % day == pd.Timedelta(0) else pd.tseries.frequencies.to_offset(usual).freqstr
+    unit = next(unit for unit in ("D", "h", "min", "s", "ns") if usual % pd.Timedelta(1, unit) == pd.Timedelta(0))
+    return f"{usual // pd.Timedelta(1, unit)}{unit}".removeprefix("1" if usual == pd.Timedelta(1, unit) else "")
 
 
-def grid(times: pd.Series, frequency: str) -> pd.DatetimeIndex:
+def grid(times: Column, frequency: str) -> Dates:
     """Every date from the first to the last one; all that are there must be among them."""
     import pandas as pd
 
@@ -231,6 +230,11 @@ def grid(times: pd.Series, frequency: str) -> pd.DatetimeIndex:
         raise UserError(
             f"data.frequency={frequency}: pandas knows no such step; for example h, 15min, D, B, W-SUN, MS, YE"
         ) from None
+    if len(dates) > 20 * len(times) + 1000:
+        raise UserError(
+            f"{times.index[0]}: from {times.iloc[0]} to {times.iloc[-1]} there are {len(dates):,} steps of "
+            f"{frequency}, and only {len(times):,} rows; check the first and the last date, or name the step: data.frequency=STEP"
+        )
     off = times[~times.isin(dates)]
     if len(off):
         raise UserError(
@@ -241,7 +245,7 @@ def grid(times: pd.Series, frequency: str) -> pd.DatetimeIndex:
     return dates
 
 
-def tell_gaps(groups: dict[str, pd.Series], grids: dict[str, pd.DatetimeIndex], where: str) -> None:
+def tell_gaps(groups: dict[str, Column], grids: dict[str, Dates], where: str) -> None:
     gaps = {name: grids[name].difference(group) for name, group in groups.items() if len(grids[name]) > len(group)}
     for name, missing in list(gaps.items())[:5]:
         of, first = f" of {name}" if name else "", f"{missing[0]:{form(groups[name])}}"
@@ -264,7 +268,7 @@ def shares(series: Sequence[Series], valid: float, test: float) -> list[np.datet
     return [times[-max(count, 1)] for count in counts]
 
 
-def begins(parts: Sequence[pd.DataFrame], names: Sequence[str], layout: Layout) -> list[np.datetime64]:
+def begins(parts: Sequence[Table], names: Sequence[str], layout: Layout) -> list[np.datetime64]:
     """The first dates of all tables but the first; each table has to begin after the one before has ended."""
     times = [to_dates(part[layout.date], layout.date_format) for part in parts]
     for i in range(1, len(times)):
