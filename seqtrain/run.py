@@ -209,12 +209,12 @@ def predict(cfg: Config, checkpoint: Path) -> None:
     with shown, nullcontext(sys.stdout) if cfg["output"] in (None, "-") else open_output(cfg) as out:
         done = 0
         for lines in together(blocks(cfg["input"]), loaded.task):
-            if not done and not as_json and (header := loaded.task.header(lines[0])):
-                print(header, file=out)
             try:
                 answers = loaded.predict(lines, details=as_json)
             except LineError as error:
                 raise LineError(done + error.number, error.problem) from None
+            if not done and not as_json and (header := loaded.task.header(lines[0])):
+                print(header, file=out)
             for answer in answers:
                 print(json.dumps(answer, ensure_ascii=False) if as_json else one_line(answer), file=out)
             out.flush()

@@ -129,6 +129,7 @@ class Windows:
         self.known = np.concatenate([known, calendar], 1)  # (T, K)
         starts = np.cumsum([0, *(len(series.values) for series in records)])
         self.ends = np.concatenate([start + ends for start, ends in zip(starts[:-1], found, strict=True)])  # (N,)
+        self.begins = starts[:-1]  # (series,)
         self.owner = np.repeat(np.arange(len(records)), [len(ends) for ends in found])  # (N,) the series of a window
 
     @property
@@ -140,6 +141,12 @@ class Windows:
         steps = self.ends[rows, None] + np.arange(-self.frame.context, self.frame.horizon)
         values = self.values[steps]
         return values[:, : self.frame.context], values[:, self.frame.context :]
+
+    def history(self, rows: np.ndarray, size: int) -> np.ndarray:
+        """(N, size, C): the rows before the targets, however far back; NaN where missing or before the beginning."""
+        steps = self.ends[rows, None] + np.arange(-size, 0)
+        there = steps >= self.begins[self.owner[rows], None]
+        return np.where(there[..., None], self.values[np.maximum(steps, 0)], np.nan)
 
     def offset(self, rows: np.ndarray) -> np.ndarray:
         """(N, 1, C): what normalization takes off."""

@@ -242,6 +242,18 @@ def test_the_line_of_a_mistake_is_counted_from_the_beginning_of_the_file(runs: d
     assert len((tmp_path / "out").read_text().splitlines()) >= 60  # what came before was answered
 
 
+def test_a_table_is_answered_by_a_table(runs: dict[str, Path], tmp_path: Path):
+    rows = "".join(f"{np.datetime64('1700-01-02') + 7 * i},{300 + i % 52}\n" for i in range(9000))  # several blocks
+    found = predict(runs, "forecasting", b"date,co2\n" + rows.encode(), tmp_path)
+    assert found[0] == "date,co2"
+    assert [line.split(",")[0] for line in found[1:]] == ["1872-06-29", "1872-07-06", "1872-07-13", "1872-07-20"]
+    objects = predict(runs, "forecasting", b"date,co2\n" + rows.encode(), tmp_path, format="jsonl")
+    assert [json.loads(line)["output"] for line in objects] == found[1:]
+    with pytest.raises(UserError, match="co2 is 'x', which is no number"):
+        predict(runs, "forecasting", b"date,co2\n1700-01-02,x\n", tmp_path)
+    assert (tmp_path / "out").read_text() == ""
+
+
 def test_an_output_that_cannot_be_written_is_told(runs: dict[str, Path], tmp_path: Path):
     with pytest.raises(UserError, match="this is the input too"):
         predict(runs, "sentiment", b"good", tmp_path, output=str(tmp_path / "in"))

@@ -233,7 +233,7 @@ def grid(times: Column, frequency: str) -> Dates:
     if len(dates) > 20 * len(times) + 1000:
         raise UserError(
             f"{times.index[0]}: from {times.iloc[0]} to {times.iloc[-1]} there are {len(dates):,} steps of "
-            f"{frequency}, and only {len(times):,} rows; check the first and the last date, or name the step: data.frequency=STEP"
+            f"{frequency}, and only {len(times):,} rows; check these two dates, or name the step: data.frequency=STEP"
         )
     off = times[~times.isin(dates)]
     if len(off):

@@ -109,9 +109,9 @@ class Forecasting(Task):
     def baselines(self, train: Sequence[Series], records: Sequence[Series]) -> dict[str, dict[str, float]]:
         windows, totals = self.examples(records), {name: {} for name in FORECASTS}
         for rows in windows.blocks():
-            context, _ = windows.cut(rows)
+            past = windows.history(rows, max(self.frame.context, 2 * self.period))  # two seasons, whatever is read
             for name, forecast in FORECASTS.items():
-                made = forecast(context, self.frame.horizon, self.period)
+                made = forecast(past, self.frame.horizon, self.period)
                 totals[name] = metrics.add(totals[name], metrics.forecast_sums(*windows.measured(made, rows)))
         return {name: metrics.forecast(sums) for name, sums in totals.items()}
 

@@ -174,7 +174,7 @@ def test_files_can_be_the_splits(tmp_path: Path):
             "line 2: date is '2024-01-01', which is no date of the form %d/%m",
         ),
         ([HEAD, *ROWS, "2024-01-10 12:00,a,1,1"], {}, "line 12: 2024-01-10 12:00:00 lies between the steps of D"),
-        ([HEAD, *ROWS, "2124-01-10,a,1,1"], {}, "36,535 steps of D, and only 11 rows; check the first and the last"),
+        ([HEAD, *ROWS, "2124-01-10,a,1,1"], {}, "36,534 steps of D, and only 11 rows; check these two"),
         ([HEAD, *ROWS], {"frequency": "fortnight"}, "data.frequency=fortnight: pandas knows no such step"),
         ([HEAD, ROWS[0]], {}, "one row a series does not tell the step"),
         ([HEAD], {}, "there are no rows below the names of the columns"),

@@ -236,6 +236,12 @@ def test_baselines_by_hand():
     assert found["seasonal naive"]["mae"] == 2
     assert found["seasonal naive"]["mase"] == 1
     assert list(found) == ["repeat last", "seasonal naive", "seasonal naive with drift"]
+    found = fitted([series(*range(9))], period=3).baselines([], [series(*range(12), begin=10)])
+    assert found["seasonal naive"]["mae"] == 3  # looks back beyond the context, which has 2 steps
+    assert found["seasonal naive with drift"]["mae"] == 0
+    records = [series(*range(100, 106)), series(5, 0, 1, 2, 3, 4, name="t")]
+    windows = fitted(records).examples(records)
+    np.testing.assert_array_equal(windows.history(np.array([3]), 4)[0, :, 0], [NAN, NAN, 5, 0])
 
 
 @pytest.mark.parametrize("model", ["many_to_one", "seq2seq"])
