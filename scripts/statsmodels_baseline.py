@@ -51,8 +51,8 @@ def arima(values: np.ndarray, times: np.ndarray, begin: int, horizon: int, harmo
 
 def ets(values: np.ndarray, begin: int, horizon: int) -> np.ndarray:
     """Damped additive trend: a season of 365 days is more than ETS can have."""
-    fitted = ETSModel(values[:begin], trend="add", damped_trend=True).fit(disp=False)
-    whole = ETSModel(values, trend="add", damped_trend=True).smooth(fitted.params)
+    fitted: Any = ETSModel(values[:begin], trend="add", damped_trend=True).fit(disp=False)
+    whole: Any = ETSModel(values, trend="add", damped_trend=True).smooth(fitted.params)
     level, slope = (np.asarray(part) for part in (whole.level, whole.slope))
     damping = fitted.params[fitted.model.param_names.index("damping_trend")]
     sums = np.cumsum(damping ** np.arange(1, horizon + 1))
@@ -79,7 +79,8 @@ def baselines(series: Series, horizon: int) -> dict[str, dict[str, Any]]:
 
 
 def main(words: Iterable[str]) -> None:
-    data, horizon, split = (*words, *("weather", "14", "test")[len(list(words)) :])
+    given = list(words)
+    data, horizon, split = (*given, *("weather", "14", "test")[len(given) :])
     config = compose.compose(sources.Configs(), ["task=forecasting", f"data={data}"]).config
     (series,) = build(config["data"]).read(split)
     with warnings.catch_warnings():
