@@ -148,17 +148,18 @@ class Windows:
         there = steps >= self.begins[self.owner[rows], None]
         return np.where(there[..., None], self.values[np.maximum(steps, 0)], np.nan)
 
-    def offset(self, rows: np.ndarray) -> np.ndarray:
-        """(N, 1, C): what normalization takes off."""
+    def normalization(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What is taken off and what is divided by, (N, 1, C) each."""
+        scale = self.scale[self.owner[rows]][:, None]
         if self.frame.normalize == "window":
-            return self.filled[self.ends[rows] - 1][:, None]
-        return self.mean[self.owner[rows]][:, None]
+            return self.filled[self.ends[rows] - 1][:, None], scale
+        return self.mean[self.owner[rows]][:, None], scale
 
     def restore(self, scores: Float[Tensor, "N O"], rows: np.ndarray) -> np.ndarray:
         """Normalized scores as (N, T, C) forecasts in the units of the data."""
         shape = len(rows), self.frame.horizon, self.values.shape[1]
-        scale = self.scale[self.owner[rows]][:, None]
-        return scores.float().cpu().numpy().reshape(shape) * scale + self.offset(rows)
+        offset, scale = self.normalization(rows)
+        return scores.float().cpu().numpy().reshape(shape) * scale + offset
 
     def measured(self, forecasts: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Forecasts and true values (N, T, C), and the naive errors (N, C), in the units that errors are told in."""
@@ -169,7 +170,7 @@ class Windows:
     def batch(self, rows: np.ndarray) -> Batch:
         frame, size = self.frame, self.frame.context
         steps = self.ends[rows, None] + np.arange(-size, frame.horizon)
-        offset, scale = self.offset(rows), self.scale[self.owner[rows]][:, None]
+        offset, scale = self.normalization(rows)
         filled, known = (self.filled[steps] - offset) / scale, self.known[steps]
         source = [filled[:, :size], self.past[steps[:, :size]], known[:, :size]]
         if self.flagged:
