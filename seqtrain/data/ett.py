@@ -16,8 +16,8 @@ class ETT:
 
     def __init__(self, set: str):
         file = fetch(f"ett/{set}.csv")
-        (series,) = tables.to_series([tables.read_file(file)], Layout(CHANNELS, frequency="h"), file.name)
+        (series,) = frames.to_series([frames.read_file(file)], Layout(CHANNELS, frequency="h"), file.name)
         self.series = series._replace(name=set).cut(0, 14400)
 
     def read(self, split: str) -> list[Series]:
-        return tables.split([self.series], self.series.times[[8640, 11520]].tolist(), split)
+        return frames.split([self.series], self.series.times[[8640, 11520]].tolist(), split)

@@ -21,8 +21,8 @@ class Weather:
     def __init__(self, past: Sequence[str]):
         file = fetch("weather/seattle-weather.csv")
         layout = Layout(("temp_max",), past=tuple(past), frequency="D")
-        (series,) = tables.to_series([tables.read_file(file)], layout, file.name)
+        (series,) = frames.to_series([frames.read_file(file)], layout, file.name)
         self.series = series._replace(name="Seattle")
 
     def read(self, split: str) -> list[Series]:
-        return tables.split([self.series], [np.datetime64("2014-01-01"), np.datetime64("2015-01-01")], split)
+        return frames.split([self.series], [np.datetime64("2014-01-01"), np.datetime64("2015-01-01")], split)

@@ -117,7 +117,7 @@ class Forecasting(Task):
 
     def header(self, line: str) -> str | None:
         layout = self.fitted.layout
-        if layout.date not in tables.header(line):
+        if layout.date not in frames.header(line):
             return None
         return ",".join([*([layout.id] if layout.id else []), layout.date, *layout.targets])
 

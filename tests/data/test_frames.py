@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 
 from seqtrain.config import UserError
-from seqtrain.data import Layout, Series, tables
+from seqtrain.data import Layout, Series, frames
 from seqtrain.data.series import OwnSeries
 
 HEAD = "date,shop,sales,holiday"
 ROWS = [f"2024-01-{i + 1:02},north,{i}.5,{i % 2}" for i in range(10)]
-OPTIONS: dict[str, Any] = dict.fromkeys(("valid_file", "test_file", "id", "frequency", "date_format"))
+OPTIONS: dict[str, Any] = dict.fromkeys(("valid", "test", "id", "frequency", "date_format"))
 OPTIONS |= {"date": "date", "targets": ["sales"], "past": [], "known": [], "valid_share": 0.2, "test_share": 0.3}
 
 
@@ -24,8 +24,8 @@ def table(place: Path, *lines: str, name: str = "t.csv") -> str:
     return str(file)
 
 
-def own(file: str | None, **changes: Any) -> OwnSeries:
-    return OwnSeries(**OPTIONS | {"file": file} | changes)
+def own(file: str, **changes: Any) -> OwnSeries:
+    return OwnSeries(**OPTIONS | {"train": file} | changes)
 
 
 def only(file: str, **changes: Any) -> Series:
@@ -132,7 +132,7 @@ def test_splits_are_cut_at_the_same_dates_for_all(tmp_path: Path):
 
 def test_files_can_be_the_splits(tmp_path: Path):
     files = [table(tmp_path, HEAD, *ROWS[i:j], name=f"{i}.csv") for i, j in ((0, 5), (5, 8), (8, 10))]
-    data = own(files[0], valid_file=files[1], test_file=files[2])
+    data = own(files[0], valid=files[1], test=files[2])
     assert [(one.begin, len(one.values)) for split in tables.SPLITS for one in data.read(split)] == [
         (0, 5),
         (5, 8),
@@ -141,9 +141,9 @@ def test_files_can_be_the_splits(tmp_path: Path):
     with pytest.raises(
         UserError, match=r"5\.csv begins at 2024-01-06 .*, and .*8\.csv ends at 2024-01-10 .*follow one"
     ):
-        own(files[0], valid_file=files[2], test_file=files[1])
-    with pytest.raises(UserError, match=r"valid_file and data\.test_file: give both"):
-        own(files[0], valid_file=files[1])
+        own(files[0], valid=files[2], test=files[1])
+    with pytest.raises(UserError, match=r"valid and data\.test: give both"):
+        own(files[0], valid=files[1])
 
 
 # ---------------------------------------------------------------------------------------------------- what is wrong
