@@ -71,15 +71,18 @@ def moses(language: str) -> Callable[[str], str]:
 
 def forecast_sums(predicted: np.ndarray, true: np.ndarray, scale: np.ndarray) -> Totals:
     """Sums over the known values of (N, T, C) arrays in the units of the data. scale: (N, C), each series' own mean
-    absolute error of the seasonal naive forecast on its training part (Hyndman & Koehler 2006), for MASE."""
+    absolute error of the seasonal naive forecast on its training part (Hyndman & Koehler 2006), for MASE; NaN where it
+    has none, which leaves the series out of MASE."""
     known = ~np.isnan(true)
     error = np.where(known, predicted - true, 0.0)
     size = np.abs(predicted) + np.where(known, np.abs(true), 0.0)
     relative = np.divide(2 * np.abs(error), size, out=np.zeros_like(error), where=known & (size > 0))
+    judged = known & ~np.isnan(scale)[:, None]
     return {
         "absolute": float(np.abs(error).sum()),
         "squared": float((error**2).sum()),
-        "scaled": float((np.abs(error) / scale[:, None]).sum()),
+        "scaled": float(np.divide(np.abs(error), scale[:, None], out=np.zeros_like(error), where=judged).sum()),
+        "judged": float(judged.sum()),
         "relative": float(relative.sum()),
         "known": float(known.sum()),
     }
@@ -93,6 +96,6 @@ def forecast(totals: Totals) -> dict[str, float]:
         "mae": totals["absolute"] / count,
         "rmse": math.sqrt(mse),
         "mse": mse,
-        "mase": totals["scaled"] / count,
+        "mase": totals["scaled"] / totals["judged"] if totals["judged"] else math.nan,
         "smape": 100 * totals["relative"] / count,
     }

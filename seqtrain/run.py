@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -228,11 +229,13 @@ def predict(cfg: Config, checkpoint: Path) -> None:
     shown = bar(None, "line", "predict")
     with shown, nullcontext(sys.stdout) if cfg["output"] in (None, "-") else open_output(cfg) as out:
         done = 0
-        for lines in blocks(cfg["input"]):
+        for lines in together(blocks(cfg["input"]), loaded.task):
             try:
                 answers = loaded.predict(lines, details=as_json)
             except LineError as error:
                 raise LineError(done + error.number, error.problem) from None
+            if not done and not as_json and (header := loaded.task.header(lines[0])):
+                print(header, file=out)
             for answer in answers:
                 print(json.dumps(answer, ensure_ascii=False) if as_json else one_line(answer), file=out)
             out.flush()
@@ -264,6 +267,13 @@ def blocks(name: str) -> Iterator[list[str]]:
     finally:
         if name != "-":
             os.close(descriptor)
+
+
+def together(blocks: Iterator[list[str]], task: Task) -> Iterator[list[str]]:
+    """Lines as they come, or, where they are a table, all of them at once."""
+    for first in blocks:
+        yield first if task.header(first[0]) is None else list(chain(first, *blocks))
+        yield from blocks
 
 
 def decoded(text: bytes, name: str) -> str:

@@ -1,20 +1,25 @@
+from typing import Any
+
 import pytest
 import torch
 from small import options, same
 from torch import Tensor, nn
 
+from seqtrain.backbones.feedforward import Feedforward
 from seqtrain.backbones.gru import GRU
 from seqtrain.backbones.lstm import LSTM
 from seqtrain.backbones.recurrent import Recurrent
 from seqtrain.backbones.rnn import RNN
 from seqtrain.config import UserError
 
-KINDS = (RNN, GRU, LSTM)
+RECURRENT = (RNN, GRU, LSTM)
+KINDS = (*RECURRENT, Feedforward)
 
 
-def make(kind: type[Recurrent], num_layers: int = 1, causal: bool = True, residual: bool = False) -> Recurrent:
+def make(kind: Any, num_layers: int = 1, causal: bool = True, residual: bool = False) -> Any:
     torch.manual_seed(0)
-    stack = kind(5, 8, num_layers, 0.0, causal, 6, residual)
+    own = {"residual": residual} if issubclass(kind, Recurrent) else {"window": 3}
+    stack = kind(5, 8, num_layers, 0.0, causal, 6, **own)
     for parameter in stack.parameters():  # biases start at zero, where a mistake would not show
         nn.init.normal_(parameter, std=0.4)
     return stack
@@ -64,7 +69,7 @@ def test_padding_changes_nothing_at_real_positions(kind, causal, residual):
     same(stack.last(padded, lengths), stack.last(y, lengths))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", RECURRENT)
 def test_a_bidirectional_layer_equals_torch_on_packed_sequences(kind):
     stack, x, lengths = make(kind, causal=False), torch.randn(3, 7, 5), torch.tensor([7, 5, 2])
     torchs = kind.kind(5, 4, batch_first=True, bidirectional=True)
@@ -87,7 +92,7 @@ def test_last_is_the_end_of_each_row(kind):
     same(stack.last(y, lengths), torch.stack([y[0, 4], y[1, 2]]), 0)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", RECURRENT)
 def test_a_residual_adds_the_input_of_every_layer_but_the_first(kind):
     stack, x = make(kind, 2, residual=True), torch.randn(2, 4, 5)
     first, _ = stack.ahead[0](x)
@@ -96,7 +101,7 @@ def test_a_residual_adds_the_input_of_every_layer_but_the_first(kind):
 
 
 @pytest.mark.parametrize("num_layers", [1, 3])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", RECURRENT)
 def test_a_start_has_the_form_of_a_state_and_each_row_its_own(kind, num_layers):
     stack, summary = make(kind, num_layers), torch.randn(2, 6)
     start, (_, state) = stack.start(summary), stack(torch.randn(2, 3, 5))
@@ -105,6 +110,24 @@ def test_a_start_has_the_form_of_a_state_and_each_row_its_own(kind, num_layers):
     same(start[-1][0][1], stack.start(summary[1:])[-1][0][0])
     parts = [part for layer in start for part in layer]
     assert len({part[0, 0].item() for part in parts}) == len(parts)
+
+
+def test_a_feedforward_layer_reads_its_window_and_no_more():
+    stack, x, lengths = make(Feedforward), torch.randn(1, 9, 5), torch.tensor([9])
+    weight, bias = stack.layers[0].weight, stack.layers[0].bias  # (8, 5, 3), (8,)
+    read = torch.cat([torch.zeros(2, 5), x[0]])  # zeros before the beginning
+    wanted = torch.stack([torch.relu((weight * read[t : t + 3].T).sum((1, 2)) + bias) for t in range(9)])
+    same(stack(x)[0][0], wanted)
+    both, changed = make(Feedforward, causal=False), x.clone()
+    changed[:, 4] += 1
+    moved = (both(x, lengths=lengths)[0] != both(changed, lengths=lengths)[0]).any(-1)[0]
+    assert moved.tolist() == [False, False, True, True, True, True, True, False, False]
+
+
+def test_a_feedforward_stack_starts_with_the_summary_as_an_input():
+    stack, x, summary = make(Feedforward, 2), torch.randn(2, 4, 5), torch.randn(2, 6)
+    whole, _ = stack(torch.cat([stack.starts(summary)[:, None], x], 1))
+    same(stack(x, stack.start(summary))[0], whole[:, 1:])
 
 
 @pytest.mark.parametrize("causal", [False, True])

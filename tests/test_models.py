@@ -35,7 +35,7 @@ def loss_of(model, batch):
 def test_each_model_takes_the_forms_it_is_made_for():
     fits = {model: {name for m, name in WORKS if m == model} for model in MODELS}
     sequences = {"tokens to tokens", "reals to reals", "reals to tokens"}
-    assert fits["many_to_one"] == {"tokens to label", "reals to reals"}
+    assert fits["many_to_one"] == fits["parallel_seq2seq"] == {"tokens to label", "reals to reals"}
     assert fits["one_to_many"] == {"nothing to tokens", "one to tokens", "image to tokens"}
     assert fits["seq2seq"] == fits["attn_seq2seq"] == sequences
 
@@ -267,13 +267,24 @@ def test_a_forecast_is_made_without_the_values_that_it_forecasts(model):
     assert not torch.allclose(made(batch._replace(inputs=blind)).scores, scores)
 
 
-def test_many_to_one_reads_covariates_and_no_values():
-    made, batch = make_model("many_to_one", "reals to reals"), make_batch("reals to reals")
+@pytest.mark.parametrize("model", ["many_to_one", "parallel_seq2seq"])
+def test_what_writes_all_at_once_reads_covariates_and_no_values(model):
+    made, batch = make_model(model, "reals to reals"), make_batch("reals to reals")
     blind = batch.inputs.clone()
     blind[..., :2] = torch.nan
     same(made(batch._replace(inputs=blind)).scores, made(batch).scores, 0)
     blind[:, 2:, 2:] += 1
     assert not torch.allclose(made(batch._replace(inputs=blind)).scores, made(batch).scores)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_outputs_in_parallel_are_single_steps_from_the_same_start(backbone):
+    made, batch = make_model("parallel_seq2seq", "reals to reals", backbone, num_layers=2), make_batch("reals to reals")
+    scores = made(batch).scores.view(3, 5, 2)
+    start = made.decoder.start(made.encoder.summary(batch, made.encoder(batch)))
+    for t in range(5):
+        read = made.places[t] + made.covariates(batch.inputs[:, t : t + 1, 2:])
+        same(made.scores(made.decoder(read, start)[0])[:, 0], scores[:, t])
 
 
 def test_teacher_forcing_is_the_share_of_true_inputs():

@@ -54,6 +54,8 @@ def test_takes_a_step_or_is_refused_before_data_is_prepared(task: str, data: str
             refused[model] = str(error)
         except Prepared:
             works.append(model)
+            if data not in tiny.DATA:
+                continue  # a public set, which has tests of its own
             for backbone in small.options("backbone"):
                 step(tiny.config(task, {"model": model, "data": data, "backbone": backbone}))
     assert len(works) + len(refused) == len(small.options("model"))

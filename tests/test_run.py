@@ -17,7 +17,7 @@ import seqtrain
 from seqtrain import cli, folder, run
 from seqtrain.checkpoint import Checkpoints
 from seqtrain.config import UserError
-from seqtrain.data import Pair, Series
+from seqtrain.data import Layout, Pair, Series
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -116,7 +116,7 @@ def test_a_run_in_a_sweep_leaves_the_test_split_alone(tmp_path: Path, monkeypatc
 
 def test_the_fingerprint_tells_data_apart():
     def series(value: float, begin: int = 1) -> list[Series]:
-        return [Series("s", np.array(["2020-01-01"], "datetime64[D]"), np.array([[value]]), begin, ("a",))]
+        return [Series("s", np.array(["2020-01-01"], "datetime64[D]"), np.array([[value]]), begin, Layout(("a",)))]
 
     records = [[Pair("a", "b")], [Pair("ab", "")], [Pair("a", "c")], ["ab"], series(1), series(2), series(1, begin=0)]
     prints = [run.fingerprint({"train": found}) for found in records]
@@ -245,6 +245,18 @@ def test_the_line_of_a_mistake_is_counted_from_the_beginning_of_the_file(runs: d
     with pytest.raises(UserError, match="input, line 131: expected numbers, found 'x'"):
         predict(runs, "forecasting", good * 130 + b"x\n", tmp_path)
     assert len((tmp_path / "out").read_text().splitlines()) >= 60  # what came before was answered
+
+
+def test_a_table_is_answered_by_a_table(runs: dict[str, Path], tmp_path: Path):
+    rows = "".join(f"{np.datetime64('1700-01-02') + 7 * i},{300 + i % 52}\n" for i in range(9000))  # several blocks
+    found = predict(runs, "forecasting", b"date,co2\n" + rows.encode(), tmp_path)
+    assert found[0] == "date,co2"
+    assert [line.split(",")[0] for line in found[1:]] == ["1872-06-29", "1872-07-06", "1872-07-13", "1872-07-20"]
+    objects = predict(runs, "forecasting", b"date,co2\n" + rows.encode(), tmp_path, format="jsonl")
+    assert [json.loads(line)["output"] for line in objects] == found[1:]
+    with pytest.raises(UserError, match="co2 is 'x', which is no number"):
+        predict(runs, "forecasting", b"date,co2\n1700-01-02,x\n", tmp_path)
+    assert (tmp_path / "out").read_text() == ""
 
 
 def test_an_output_that_cannot_be_written_is_told(runs: dict[str, Path], tmp_path: Path):

@@ -33,6 +33,7 @@ DATA = {
     "labelled": {"train": str(OWN / "labelled.csv")},
     "text": {"train": str(OWN / "text.txt")},
     "co2": {"valid_share": 0.02, "test_share": 0.9},
+    "series": {"train": str(OWN / "series.csv"), "id": "shop", "known": ["holiday"]},
 }
 SETTINGS = {
     "device": {"name": "cpu"},
@@ -68,8 +69,8 @@ def config(task: str, axes: dict[str, str] | None = None, **changes: Any) -> dic
     cfg = deepcopy(composed(task).config)
     for axis, option in (axes or {}).items():
         cfg[axis] = small.read(axis, option)
-    data = next(name for name in DATA if small.read("data", name)["_target_"] == cfg["data"]["_target_"])
-    for section, settings in (SETTINGS | {"data": DATA[data]}).items():
+    data = next((name for name in DATA if small.read("data", name)["_target_"] == cfg["data"]["_target_"]), None)
+    for section, settings in (SETTINGS | {"data": DATA.get(data, {})}).items():
         cfg[section] |= {key: value for key, value in settings.items() if key in cfg[section]}
     for name, value in changes.items():
         *section, key = name.split("__")

@@ -27,17 +27,55 @@ class Labelled(NamedTuple):
     label: str
 
 
+class Layout(NamedTuple):
+    """What the columns of a table of time series are.
+
+    past: covariates known up to now only; known: covariates known ahead, such as holidays or prices. id: says which
+    series a row belongs to. frequency: the step from row to row, as pandas writes it. date_format: how dates are
+    written (strftime), where not as ISO 8601.
+    """
+
+    targets: tuple[str, ...]
+    past: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    date: str = "date"
+    id: str | None = None
+    frequency: str | None = None
+    date_format: str | None = None
+
+    def numbers(self) -> list[str]:
+        return [*self.targets, *self.past, *self.known]
+
+    def columns(self) -> list[str]:
+        return [*([self.id] if self.id else []), self.date, *self.numbers()]
+
+
 class Series(NamedTuple):
     """One time series, cut so that the targets of a split lie in rows `begin` to the end; rows before are context.
 
-    times: (T,) datetime64[D], one row a step. values: (T, C) float64, NaN where missing. channels: C names.
+    times: (T,) datetime64, one row a step. values: (T, C) float64, NaN where missing, by the targets of the layout.
+    past, known: (T, P) and (T, K) covariates, by those of the layout; None where there are none.
     """
 
     name: str
     times: np.ndarray
     values: np.ndarray
     begin: int
-    channels: tuple[str, ...]
+    layout: Layout
+    past: np.ndarray | None = None
+    known: np.ndarray | None = None
+
+    def cut(self, begin: int, end: int) -> "Series":
+        """The rows before `end`, with targets from `begin` on."""
+        past, known = (None if extra is None else extra[:end] for extra in (self.past, self.known))
+        return Series(self.name, self.times[:end], self.values[:end], begin, self.layout, past, known)
+
+    def apart(self) -> "list[Series]":
+        """Each channel as a series of its own, with the covariates of all."""
+        return [
+            self._replace(values=self.values[:, i : i + 1], layout=self.layout._replace(targets=(name,)))
+            for i, name in enumerate(self.layout.targets)
+        ]
 
 
 def find_locale(language: str) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seqtrain.data import Series
+from seqtrain.data import Layout, Series
 
 
 def table() -> Path:
@@ -44,4 +44,4 @@ class Co2:
         if split not in self.spans:
             raise ValueError(f"a split is one of {', '.join(self.spans)}, not {split}")
         begin, end = self.spans[split]
-        return [Series("co2", self.times[:end], self.values[:end], begin, ("co2",))]
+        return [Series("co2", self.times[:end], self.values[:end], begin, Layout(("co2",), frequency="W-SAT"))]

@@ -88,6 +88,11 @@ class Task(ABC):
     def predict(self, model: Any, lines: list[str], decoder: Any) -> list[dict[str, Any]]:
         """Answers raw lines of text. Each answer has the key "output", what a reader wants, and details beside it."""
 
+    def header(self, line: str) -> str | None:
+        """What stands above the answers where `line` is the head of a table, whose rows `predict` takes all at once;
+        None where each line is answered by itself."""
+        return None
+
     @abstractmethod
     def show(self, model: Any, examples: Any, totals: Totals, decoder: Any) -> dict[str, Any]:
         """What is worth looking at, by title: texts (Markdown) and matplotlib figures."""

@@ -12,7 +12,7 @@ def data() -> Co2:
 def test_is_2284_weeks_in_parts_per_million_with_gaps(data: Co2):
     (series,) = data.read("test")
     assert series.values.shape == (2284, 1)
-    assert series.channels == ("co2",)
+    assert series.layout.targets == ("co2",)
     assert series.times[0] == np.datetime64("1958-03-29")
     assert set(np.diff(series.times)) == {np.timedelta64(7, "D")}
     assert np.isnan(series.values).sum() == 59

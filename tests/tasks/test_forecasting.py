@@ -10,10 +10,12 @@ import torch
 
 import seqtrain
 from seqtrain import run
+from seqtrain.batch import Fixed, Reals, Source, Spec
 from seqtrain.config import UserError
-from seqtrain.data import Series
+from seqtrain.data import Layout, Series, histories
 from seqtrain.run import Loaded
-from seqtrain.tasks.forecasting import Forecasting, carry_forward
+from seqtrain.tasks.forecasting import Forecasting
+from seqtrain.windows import Channel, carry_forward
 
 NAN = math.nan
 
@@ -31,27 +33,36 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     return seqtrain.load(place)
 
 
-def series(*rows: Any, begin: int = 0, name: str = "s") -> Series:
+OPTIONS = {"context": 2, "horizon": 2, "segment": 1, "apart": False, "calendar": [], "period": 2}
+OPTIONS |= {"normalize": "window", "standardize": False, "loss": "mae", "monitor": "mae"}
+
+
+def series(*rows: Any, begin: int = 0, name: str = "s", **covariates: Any) -> Series:
     values = np.array(rows, float).reshape(len(rows), -1)
-    times = np.arange(len(rows)).astype("datetime64[D]")
-    return Series(name, times, values, begin, tuple("ab"[: values.shape[1]]))
+    times = np.datetime64("2024-01-01") + np.arange(len(rows))  # a Monday
+    layout = Layout(tuple("ab"[: values.shape[1]]), frequency="D", **{key: (key,) for key in covariates})
+    extra = {key: np.array(value, float).reshape(len(rows), 1) for key, value in covariates.items()}
+    return Series(name, times, values, begin, layout, **extra)
 
 
 def fitted(records: list[Series], **changes: Any) -> Forecasting:
-    options = {"context": 2, "horizon": 2, "period": 2, "normalize": "window", "loss": "mae", "monitor": "mae"}
-    task = Forecasting(**options | changes)
+    task = Forecasting(**OPTIONS | changes)
     task.fit(records)
     return task
 
 
+def channel(task: Forecasting, name: str = "s", target: str = "a") -> Channel:
+    return Channel(*task.fitted.series[name][target])
+
+
 def test_missing_values_are_carried_forward():
     values = np.array([[NAN, 1], [2, NAN], [NAN, NAN], [4, 5]])
-    assert carry_forward(values).tolist() == [[2, 1], [2, 1], [2, 1], [4, 5]]
+    assert carry_forward(values, np.array([7.0, 8])).tolist() == [[7, 1], [2, 1], [2, 1], [4, 5]]
 
 
 def test_a_window_by_hand():
-    task = fitted([series(0, 1, 2, 4, 8, 16)])
-    task.scale = np.array([2.0])
+    task = fitted([series(0, 1, NAN, 4, 8, 16)])
+    task.fitted.series["s"]["a"] = list(Channel(5.0, 3.0, 2.0, 1.0))
     examples = task.examples([series(0, 1, NAN, 4, NAN, 16, begin=3)])
     assert examples.ends.tolist() == [3, 4]  # both targets in rows 3 to 5, all rows before may be read
     batch = examples.batch(np.arange(2))
@@ -63,40 +74,137 @@ def test_a_window_by_hand():
     assert batch.inputs[..., 0].tolist() == [[0, 1.5], [0, 0]]  # the step before, filled
     restored = examples.restore(torch.tensor([[1.5], [0.0], [0.0], [6.0]]), np.arange(2))
     assert restored[..., 0].tolist() == [[4, 1], [4, 16]]
+    task = fitted([series(0, 1, 2, 4, 8, 16)])
+    assert task.spec.source == Reals((1,))  # nothing is missing, so nothing is flagged
 
 
-def test_a_channel_has_its_own_scale_and_a_series_its_own_error():
-    one, two = series([0, 0], [1, 10], [2, 20], [3, 30], name="one"), series([5, 0], [5, 9], [5, 0], [5, 9], name="two")
-    task = fitted([one, two], period=1, normalize="series")
-    np.testing.assert_allclose(task.mean, [3.25, 9.75])
-    np.testing.assert_allclose(task.naive_error["one"], [1, 10])
-    np.testing.assert_allclose(task.naive_error["two"], [1e-8, 9])
-    assert task.examples([one, two]).naive_error[0].tolist() == task.naive_error["one"]
-    assert task.spec.outputs == 2
+def test_segments_are_positions_of_several_steps():
+    task = fitted([series(*[[i, 10 * i * i] for i in range(12)])], context=4, horizon=4, segment=2, normalize="series")
+    assert task.spec == Spec(Reals((4,)), Source.MANY, Reals((4,)), 4, Fixed(2))
+    examples = task.examples([series(*[[i, 10 * i * i] for i in range(12)])])
+    single = fitted([series(*[[i, 10 * i * i] for i in range(12)])], context=4, horizon=4, normalize="series")
+    rows = np.array([1, 3])
+    batch, steps = examples.batch(rows), single.examples(examples.records).batch(rows)
+    for name in ("source", "inputs", "target"):
+        found, wanted = getattr(batch, name), getattr(steps, name)
+        assert found.shape == (2, 2, 4)
+        if name == "inputs":  # the segment before: its first position is the end of the context
+            wanted = torch.cat([steps.source[:, 2:], steps.target[:, :2]], 1)
+        assert torch.equal(found.view(2, 4, 2), wanted)
+    true = examples.cut(rows)[1]
+    assert true[0, :, 0].tolist() == [5, 6, 7, 8]
+    np.testing.assert_allclose(examples.restore(batch.real(batch.target), rows), true, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "fits"), [("context", "4 or 8"), ("horizon", "4 or 8")])
+def test_a_segment_divides_the_window(name: str, fits: str):
+    with pytest.raises(UserError, match=rf"task\.{name}=6 is no multiple of task\.segment=4: {fits} would be"):
+        Forecasting(**OPTIONS | {"context": 8, "horizon": 4, "segment": 4, name: 6})
+
+
+def test_channels_apart_are_windows_of_their_own_with_scales_of_their_own():
+    records = [series(*[[i, 100 - i * i] for i in range(8)])]
+    task = fitted(records, apart=True)
+    assert task.spec == Spec(Reals((1,)), Source.MANY, Reals((1,)), 1, Fixed(2))
+    examples, rows = task.examples(records), np.arange(10)
+    assert len(examples.ends) == 2 * 5
+    _, true = examples.cut(rows)
+    assert true[[0, 5], :, 0].tolist() == [[2, 3], [96, 91]]
+    together = fitted(records).examples(records)
+    whole = together.batch(np.arange(5)).target
+    np.testing.assert_allclose(examples.batch(rows).target[..., 0], torch.cat([whole[..., 0], whole[..., 1]]))
+    for name, found in task.baselines([], records).items():
+        assert found == pytest.approx(fitted(records).baselines([], records)[name])
+    assert [examples.name(row) for row in (0, 9)] == ["a", "b"]
+
+
+def test_covariates_stand_beside_the_values_of_their_dates():
+    records = [series(*range(8), past=[0, 1] * 4, known=[3, 5] * 4)]  # z-scores -1 and 1
+    task = fitted(records, calendar=["day_of_week"], normalize="series")
+    assert task.spec == Spec(Reals((5,)), Source.MANY, Reals((4,)), 1, Fixed(2))
+    batch = task.examples(records).batch(np.array([1]))  # reads rows 1 and 2, forecasts 3 and 4
+    assert batch.source is not None
+    assert batch.inputs is not None
+    angle = 2 * np.pi * np.arange(1, 5) / 7
+    dates = np.stack([np.sin(angle), np.cos(angle)], -1)
+    np.testing.assert_allclose(batch.source[0, :, 1], [1, -1])
+    np.testing.assert_allclose(batch.source[0, :, 2], [1, -1])
+    np.testing.assert_allclose(batch.source[0, :, 3:], dates[:2], rtol=1e-6)
+    np.testing.assert_allclose(batch.inputs[0, :, 1], [1, -1])
+    np.testing.assert_allclose(batch.inputs[0, :, 2:], dates[2:], rtol=1e-6)
+    parted = fitted(records, calendar=["day_of_week"], normalize="series", segment=2)
+    one = parted.examples(records).batch(np.array([1]))
+    assert one.inputs is not None
+    assert one.inputs.shape == (1, 1, 2 * 4)
+    np.testing.assert_allclose(one.inputs[0, 0, 2:].view(2, 3), batch.inputs[0, :, 1:], rtol=1e-6)  # values come first
+
+
+def test_an_unknown_feature_of_the_calendar_is_told():
+    with pytest.raises(UserError, match=r"task\.calendar: there is no day_of_weak.*day_of_week.*there are minute"):
+        fitted([series(0, 1, 2, 4)], calendar=["day_of_weak"])
+
+
+def test_a_channel_of_a_series_has_its_own_scale_and_error():
+    one, two = series([0, 0], [1, 10], [2, 20], [3, 30], name="one"), series([5, 0], [6, 9], [5, 0], [6, 9], name="two")
+    task = fitted([one, two], period=2, normalize="series")
+    assert channel(task, "one", "b") == (15, pytest.approx(math.sqrt(125)), pytest.approx(10 * math.sqrt(125) / 10), 20)
+    assert channel(task, "two", "b")[:2] == (4.5, 4.5)
+    assert math.isnan(channel(task, "two", "a").naive_error)  # the seasonal naive forecast makes no error
+    examples = task.examples([one, two])
+    assert examples.scale.tolist() == [[math.sqrt(1.25), math.sqrt(125)], [0.5, 4.5]]
+    found = task.baselines([], [one, two])["repeat last"]
+    errors = [[1, 2], [10, 20], [1, 0], [9, 0]]
+    assert found["mae"] == np.mean(errors)
+    assert found["mase"] == (3 / 2 + 30 / 20) / 4  # of `one` alone
+
+
+def test_standardized_errors_count_in_deviations_of_the_training_part():
+    train = [series(*[[i, 100 * i] for i in range(8)])]
+    raw, task = (fitted(train, standardize=standardize) for standardize in (False, True))
+    deviation = np.std(np.arange(8))
+    found, plain = task.baselines([], train)["repeat last"], raw.baselines([], train)["repeat last"]
+    assert found["mae"] == pytest.approx(1.5 / deviation)
+    assert found["mse"] == pytest.approx(2.5 / deviation**2)
+    assert found["mase"] == pytest.approx(plain["mase"])
+    assert task.examples(train).scale[0].tolist() == [deviation, 100 * deviation]
+
+
+@pytest.mark.parametrize(("values", "told"), [([3, 3, NAN, 3], "the same, 3"), ([NAN] * 4, "missing")])
+def test_a_series_without_change_is_refused(values: list[float], told: str):
+    with pytest.raises(UserError, match=f"a of s: all 4 training values are {told}: nothing can be learned"):
+        fitted([series(*values)])
 
 
 def test_windows_do_not_cross_from_one_series_to_the_next():
-    examples = fitted([series(1, 2, 3, 4)]).examples([series(1, 2, 3, 4), series(10, 20, 30, 40, 50)])
-    context, target, _ = examples.cut(np.arange(3))
+    records = [series(1, 2, 3, 4), series(10, 20, 30, 40, 50, name="t")]
+    context, target = fitted(records).examples(records).cut(np.arange(3))
     assert context[..., 0].tolist() == [[1, 2], [10, 20], [20, 30]]
     assert target[..., 0].tolist() == [[3, 4], [30, 40], [40, 50]]
 
 
-def test_too_short_a_series_is_told():
-    with pytest.raises(UserError, match=r"task\.context=2 and task\.horizon=2 need 4 steps; the longest .* has 3"):
-        fitted([series(1, 2, 3, 4)]).examples([series(1, 2, 3)])
+@pytest.mark.parametrize(
+    ("rows", "begin", "told"),
+    [
+        (3, 0, r"need 4 steps; the longest series of a split has 3; task\.context=1 fits"),
+        (2, 0, r"need 4 steps; the longest series of a split has 2; task\.horizon has to be below 2"),
+        (6, 5, r"need 4 steps, the last 2 of them in one split, of which the longest series has 1"),
+    ],
+)
+def test_too_short_a_series_is_told(rows: int, begin: int, told: str):
+    with pytest.raises(UserError, match=rf"task\.context=2 and task\.horizon=2 {told}"):
+        fitted([series(1, 2, 3, 4)]).examples([series(*range(rows), begin=begin)])
 
 
+@pytest.mark.parametrize("segment", [1, 2])
 @pytest.mark.parametrize(("loss", "total"), [("mae", 0.5 + 3), ("mse", 0.25 + 9), ("huber", 0.125 + 2.5)])
-def test_a_missing_target_is_left_out_of_sum_count_and_gradient(loss: str, total: float):
-    task = fitted([series(0, 1, 2, 4, 8, 16)], loss=loss)
+def test_a_missing_target_is_left_out_of_sum_count_and_gradient(loss: str, total: float, segment: int):
+    task = fitted([series(0, 1, 2, 4, 8, 16)], loss=loss, segment=segment)
     batch = task.examples([series(0, 1, NAN, 4, 8, NAN, 1)]).batch(np.arange(1, 3))  # targets: 4 8, 8 nan
     target = batch.real(batch.target)
     assert target.isnan().sum() == 1
-    known = ~target.isnan()[:, 0]
-    errors = torch.tensor([0.5, -3.0, 0.0])
-    scores = torch.zeros(4, 1)
-    scores[known, 0] = target[known, 0] + errors
+    known = ~target.isnan()
+    scores = torch.zeros_like(target)
+    scores[known] = target[known] + torch.tensor([0.5, -3.0, 0.0])
     scores.requires_grad_()
     found, count = task.loss(scores, batch)
     assert found.item() == pytest.approx(total, rel=1e-5)
@@ -115,10 +223,10 @@ def test_a_batch_without_any_known_target_leaves_the_weights_finite():
 
 
 def test_what_was_fitted_comes_back_from_its_state():
-    task, other = fitted([series(0, 1, 2, 4, 8, 16)]), fitted([series(5, 1, 2, 4, 8, 16)])
+    task, other = fitted([series(0, 1, NAN, 4, 8, 16, known=[*range(6)])]), fitted([series(5, 1, 2, 4, 8, 16)])
     other.load_state(json.loads(json.dumps(task.state())))
     assert other.spec == task.spec
-    np.testing.assert_array_equal(other.scale, task.scale)
+    assert other.fitted == task.fitted
 
 
 def test_baselines_by_hand():
@@ -128,6 +236,12 @@ def test_baselines_by_hand():
     assert found["seasonal naive"]["mae"] == 2
     assert found["seasonal naive"]["mase"] == 1
     assert list(found) == ["repeat last", "seasonal naive", "seasonal naive with drift"]
+    found = fitted([series(*range(9))], period=3).baselines([], [series(*range(12), begin=10)])
+    assert found["seasonal naive"]["mae"] == 3  # looks back beyond the context, which has 2 steps
+    assert found["seasonal naive with drift"]["mae"] == 0
+    records = [series(*range(100, 106)), series(5, 0, 1, 2, 3, 4, name="t")]
+    windows = fitted(records).examples(records)
+    np.testing.assert_array_equal(windows.history(np.array([3]), 4)[0, :, 0], [NAN, NAN, 5, 0])
 
 
 @pytest.mark.parametrize("model", ["many_to_one", "seq2seq"])
@@ -165,7 +279,8 @@ HISTORY = ["315.1", "316", "nan", "317", "318.5", "317", "316", "315.25"]
 )
 def test_the_ways_to_write_a_history(loaded: Loaded, line: str):
     assert isinstance(loaded.task, Forecasting)
-    np.testing.assert_array_equal(loaded.task.parse(line, 1)[:, 0], [float(value) for value in HISTORY])
+    future = histories.from_line(line, 1, 8, 4, "co2", loaded.task.fitted.layout)
+    np.testing.assert_array_equal(future.values[:8, 0], [float(value) for value in HISTORY])
     (forecast,) = loaded.predict([line])
     assert len(forecast) == 4
     assert forecast == loaded.predict([",".join(HISTORY)])[0]
@@ -174,7 +289,7 @@ def test_the_ways_to_write_a_history(loaded: Loaded, line: str):
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("1 2 three 4 5 6 7 8", "expected numbers, found '1 2 three"),
+        ("1 2 three 4 5 6 7 8", "expected numbers, found '1 2 three.*; a table begins with date,co2"),
         ("[1, 2", "expected numbers"),
         ('[1, {"a": 2}]', "expected numbers"),
         ("[[1, 2], 3, 4, 5, 6, 7, 8, 9]", "expected numbers"),
@@ -195,25 +310,114 @@ def test_lines_that_are_no_history(loaded: Loaded, line: str, problem: str):
 
 def test_several_channels():
     task = fitted([series([0, 0], [1, 10], [2, 20], [3, 30], [4, 40])])
-    np.testing.assert_array_equal(task.parse("[[9, 9], [1, null], [2, 3]]", 1), [[1, NAN], [2, 3]])
+    layout = task.fitted.layout
+    future = histories.from_line("[[9, 9], [1, null], [2, 3]]", 1, 2, 2, "s", layout)
+    np.testing.assert_array_equal(future.values, [[1, NAN], [2, 3], [NAN, NAN], [NAN, NAN]])
     for line in ("[1, 2]", "1 2", "[[1, 2, 3], [1, 2, 3]]"):
         with pytest.raises(UserError, match=r"expected 2 value\(s\) a step: a, b"):
-            task.parse(line, 1)
+            histories.from_line(line, 1, 2, 2, "s", layout)
     with pytest.raises(UserError, match="none of the last 2 values of b is known"):
-        task.parse("[[1, null], [2, null]]", 1)
-    cfg = tiny.config("forecasting")
-    model = run.open_model(cfg, task.spec, torch.device("cpu")).eval()
-    (answer,) = task.predict(model, ["[[1, null], [2, 3]]"], None)
-    assert np.shape(answer["output"]) == (2, 2)
-    assert np.isfinite(answer["output"]).all()
+        histories.from_line("[[1, null], [2, null]]", 1, 2, 2, "s", layout)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_the_forecast_of_several_channels_is_in_their_order(apart: bool):
+    records = [series(*[[i % 3, 1000 + i * i % 7] for i in range(20)])]
+    task = fitted(records, apart=apart)
+    model = run.open_model(tiny.config("forecasting"), task.spec, torch.device("cpu")).eval()
+    lines = ["[[1, null], [2, 1003]]", "[[0, 1000], [5, 1001]]"]
+    answers = [np.array(answer["output"]) for answer in task.predict(model, lines, None)]
+    assert [answer.shape for answer in answers] == [(2, 2), (2, 2)]
+    for answer, last in zip(answers, ([2, 1003], [5, 1001]), strict=True):
+        assert (abs(answer - last) < [5, 30]).all()
+    (alone,) = task.predict(model, lines[1:], None)
+    np.testing.assert_allclose(alone["output"], answers[1], rtol=1e-5)
 
 
 def test_a_forecast_is_that_of_evaluation(loaded: Loaded):
     """The same window through `evaluate` and through a line of text."""
     examples = loaded.task.examples(loaded.source.read("valid"))
-    context, _, _ = examples.cut(np.array([5]))  # pyright: ignore
+    context, _ = examples.cut(np.array([5]))  # pyright: ignore
     with torch.inference_mode():
         scores = loaded.model(examples.batch(np.array([5]))).scores
     expected = examples.restore(scores, np.array([5]))[0, :, 0]  # pyright: ignore
     line = " ".join(map(repr, context[0, :, 0].tolist()))
     np.testing.assert_allclose(loaded.predict([line])[0], expected, atol=1e-4)
+
+
+# ---------------------------------------------------------------------------------------------------- tables
+
+
+@pytest.fixture(scope="module")
+def shops(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    place = tmp_path_factory.mktemp("runs") / "run"
+    tiny.train(place, "forecasting", {"data": "series"}, data__targets=["sales"], data__past=["visitors"])
+    return seqtrain.load(place)
+
+
+def table(rows: int, ahead: int = 4, shops: tuple[str, ...] = ("north", "south"), **cells: str) -> list[str]:
+    """Days of two shops, with `ahead` days whose sales are not known."""
+    lines = ["date,shop,sales,visitors,holiday"]
+    for i in range(rows + ahead):
+        row = {"sales": str(20 + i % 3), "visitors": "40", "holiday": "0"} | cells
+        row |= {} if i < rows else {"sales": "", "visitors": ""}
+        lines += [f"2024-05-{i + 1:02},{shop},{row['sales']},{row['visitors']},{row['holiday']}" for shop in shops]
+    return lines
+
+
+def test_a_table_is_answered_by_dates_and_forecasts(shops: Loaded):
+    assert shops.task.header("date,shop,sales,visitors,holiday") == "shop,date,sales"
+    assert shops.task.header("1,2,3") is None
+    answers = shops.predict(table(10), details=True)
+    assert [row["output"].split(",")[:2] for row in answers] == [
+        [shop, f"2024-05-{day}"] for shop in ("north", "south") for day in range(11, 15)
+    ]
+    assert list(answers[0]) == ["shop", "date", "sales", "output"]
+    assert answers[0]["output"].endswith(str(answers[0]["sales"]))
+    with_more = shops.predict(table(10)[:1] + table(12)[5:], details=True)  # only the last 8 days before the end count
+    assert len(with_more) == 8
+
+
+def test_a_table_is_read_as_the_training_data_was(shops: Loaded):
+    """The last window of the test split, through evaluation and through a table."""
+    series = shops.source.read("test")[1]
+    assert isinstance(shops.task, Forecasting)
+    examples = shops.task.examples([series])
+    row = len(examples.ends) - 1
+    with torch.inference_mode():
+        scores = shops.model(examples.batch(np.array([row]))).scores
+    expected = examples.restore(scores, np.array([row]))[0, :, 0]
+    lines = Path(tiny.DATA["series"]["file"]).read_text().splitlines()
+    rows = [line.split(",") for line in lines if ",south," in line]
+    for cells in rows[-4:]:
+        cells[2:4] = ["", ""]
+    answers = shops.predict([lines[0], *map(",".join, rows)], details=True)
+    np.testing.assert_allclose([answer["sales"] for answer in answers], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        (["1 2 3 4 5 6 7 8"], "needs dates, covariates or the name of a series.*the columns shop,date,sales"),
+        (table(7), "input: north has 7 steps up to its last known value; the model reads the last 8"),
+        (
+            table(9, ahead=2),
+            r"input: north: holiday is not given for 2024-05-12 00:00; add rows with it for the 4 steps",
+        ),
+        (table(9, shops=("nort",)), "input: nort: the model knows no such series.*north.*trained on north, south"),
+        (table(9, holiday="yes"), "input, line 2: holiday is 'yes', which is no number"),
+        (["date,shop,sales,visitors"], "input: there are no rows"),
+        (["date,shop,sales,visitors", "2024-05-01,north,1,2"], "there is no column holiday; it has date, shop, sales"),
+    ],
+)
+def test_tables_that_nothing_can_be_forecast_from(shops: Loaded, lines: list[str], problem: str):
+    with pytest.raises(UserError, match=problem):
+        shops.predict(lines)
+
+
+def test_a_table_of_one_series_has_no_name(loaded: Loaded):
+    weeks = np.datetime64("2024-01-06") + 7 * np.arange(8)
+    answers = loaded.predict(["date,co2", *(f"{week},{400 + i}" for i, week in enumerate(weeks))], details=True)
+    assert [answer["date"] for answer in answers] == ["2024-03-02", "2024-03-09", "2024-03-16", "2024-03-23"]
+    (line,) = loaded.predict([" ".join(str(400 + i) for i in range(8))])
+    assert [answer["co2"] for answer in answers] == line

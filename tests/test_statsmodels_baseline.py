@@ -1,0 +1,49 @@
+"""scripts/statsmodels_baseline.py: forecasts from each origin with fixed parameters."""
+
+import importlib.util
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from statsmodels.tsa.arima.model import ARIMA
+from statsmodels.tsa.exponential_smoothing.ets import ETSModel
+
+
+@pytest.fixture(scope="module")
+def script() -> Any:
+    spec = importlib.util.spec_from_file_location("baseline", Path("scripts", "statsmodels_baseline.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def series() -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    times = np.datetime64("2020-01-01") + np.arange(60)
+    return 10 + np.cumsum(random.normal(size=60)) + np.sin(np.arange(60) / 5), times
+
+
+def test_forecasts_are_those_of_a_model_that_saw_the_past_only(script: Any, series: tuple[np.ndarray, np.ndarray]):
+    values, times = series
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        script.ORDERS = [(1, 0, 0)]
+        found, order = script.arima(values, times, 50, 4, 1)
+        exog = script.fourier(times, 1)
+        fitted: Any = ARIMA(values[:50], exog[:50], order, trend="c").fit()
+        smooth: Any = ETSModel(values[:50], trend="add", damped_trend=True).fit(disp=False)
+    assert found.shape == (60 - 50 - 4 + 1, 4)
+    np.testing.assert_allclose(found[0], fitted.forecast(4, exog=exog[50:54]), rtol=1e-6)
+    later = fitted.append(values[50:53], exog=exog[50:53]).forecast(4, exog=exog[53:57])
+    np.testing.assert_allclose(found[3], later, rtol=1e-6)
+    np.testing.assert_allclose(script.ets(values, 50, 4)[0], smooth.forecast(4), rtol=1e-6)
+
+
+def test_a_score_counts_every_window(script: Any):
+    found = script.score(np.zeros((3, 2)), np.array([9.0, 1, 2, 3, 4]), 1)
+    assert found == {"mae": 15 / 6, "mse": (1 + 4 + 4 + 9 + 9 + 16) / 6, "rmse": (43 / 6) ** 0.5, "windows": 3}
