@@ -1,7 +1,8 @@
 """Writes the files that README.md uses as a user's own: python scripts/own_files.py [FOLDER]
 
 tickets.csv: support messages of five topics. numbers.tsv: numbers in words and in digits. notes/: a folder of text,
-from the documentation inside Python. sales.csv: daily sales of three shops, with gaps.
+from the documentation inside Python. sales.csv: daily sales of three shops, with gaps. recent.csv: the last weeks of
+them, and the days to forecast, of which only the holidays are known.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ SMALL = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 SMALL += ["eleven", "twelve", *(f"{stem}teen" for stem in ("thir", "four", "fif", "six", "seven", "eigh", "nine"))]
 TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 
+DAYS, AHEAD = 730, 14
+
 
 def words(number: int) -> str:
     """A number below ten thousand in English."""
@@ -61,11 +64,13 @@ def ticket(draw: random.Random) -> tuple[str, str]:
     return text[0].upper() + text[1:], topic
 
 
-def sales(draw: random.Random) -> list[list[object]]:
-    """Two years a shop: a weekly season, holidays known ahead, visitors known afterwards; days and values missing."""
-    rows: list[list[object]] = []
+def sales(draw: random.Random) -> dict[str, list[list[object]]]:
+    """Two years and two weeks a shop: a weekly season, holidays known ahead, visitors known afterwards; days and values
+    missing."""
+    rows: dict[str, list[list[object]]] = {}
     for shop, level in (("north", 20), ("south", 35), ("harbour", 12)):
-        for n in range(730):
+        rows[shop] = []
+        for n in range(DAYS + AHEAD):
             day = datetime.date(2022, 1, 1) + datetime.timedelta(n)
             holiday = int((day.month, day.day) in {(1, 1), (5, 1), (10, 3), (12, 25), (12, 26)})
             weekend = 1.6 if day.weekday() >= 5 else 1.0
@@ -74,7 +79,7 @@ def sales(draw: random.Random) -> list[list[object]]:
             visitors = round(3 * sold * draw.gauss(1, 0.1))
             closed = shop == "harbour" and 400 <= n < 410
             if not closed:
-                rows.append([day, shop, "" if draw.random() < 0.01 else round(sold, 2), visitors, holiday])
+                rows[shop].append([day, shop, "" if draw.random() < 0.01 else round(sold, 2), visitors, holiday])
     return rows
 
 
@@ -86,8 +91,13 @@ def write(folder: Path) -> None:
     with (folder / "numbers.tsv").open("w", encoding="utf-8") as file:
         file.write("words\tdigits\n")
         file.writelines(f"{words(number)}\t{number}\n" for number in draw.sample(range(10_000), 2000))
-    with (folder / "sales.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([["day", "shop", "sales", "visitors", "holiday"], *sales(draw)])
+    shops, head = sales(draw).values(), ["day", "shop", "sales", "visitors", "holiday"]
+    known = [row for rows in shops for row in rows[:-AHEAD]]
+    ahead = [[day, shop, "", "", holiday] for rows in shops for day, shop, _, _, holiday in rows[-AHEAD:]]
+    recent = [row for rows in shops for row in rows[-AHEAD - 60 : -AHEAD]] + ahead
+    for name, rows in (("sales.csv", known), ("recent.csv", recent)):
+        with (folder / name).open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([head, *rows])
     from pydoc_data.topics import topics
 
     for name, text in sorted(topics.items(), key=lambda item: -len(item[1]))[:40]:
