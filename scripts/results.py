@@ -15,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
+import statsmodels_baseline
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, RUNS = ROOT / "results", ROOT / "outputs" / "results"
@@ -33,7 +35,8 @@ class Row:
     """One row: an experiment, what of its test figures counts, and what others report under the same protocol.
 
     metrics: keys of the test figures, the one that counts first. block: consecutive test examples that the bootstrap
-    draws together, where neighbours overlap. beside: further figures of the trained model.
+    draws together, where neighbours overlap. beside: further figures of the trained model. others: further baselines,
+    from the test records.
     """
 
     title: str
@@ -44,6 +47,7 @@ class Row:
     overrides: tuple[str, ...] = ()
     block: int = 1
     beside: Callable[[Any], dict[str, float]] = field(default=lambda loaded: {})
+    others: Callable[[Any], dict[str, dict[str, float]]] = field(default=lambda records: {})
 
 
 def streamed(loaded: Any) -> dict[str, float]:
@@ -52,6 +56,23 @@ def streamed(loaded: Any) -> dict[str, float]:
     return {"streamed_loss": loaded.evaluate("test")["loss"]}
 
 
+def classical(records: Any) -> dict[str, dict[str, float]]:
+    """ETS and ARIMA on the same windows."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # orders that do not converge are not chosen
+        return statsmodels_baseline.baselines(records[0], horizon=14)
+
+
+ETT = (
+    "Rows 0 to 8,639 for training, the next 2,880 for validation, the next 2,880 for the test; all 7 channels, z-scored "
+    "by the training rows, on which scale the errors are; stride 1, all 2,785 test windows. "
+)
+ETT_PUBLISHED = (
+    ("DLinear (Zeng et al. 2023)", "0.375", "arXiv:2205.13504"),
+    ("PatchTST (Nie et al. 2023)", "0.370", "arXiv:2211.14730"),
+    ("SegRNN, lookback 96 (Lin et al. 2023)", "0.368", "arXiv:2308.11200"),
+    ("SegRNN, lookback 720", "0.351", "arXiv:2308.11200"),
+)
 ROWS = {
     "multi30k": Row(
         "Multi30k, English to German, test2016",
@@ -83,6 +104,33 @@ ROWS = {
         "text. The set has no test split: as with nanoGPT, the weights are the best by the loss that is reported.",
         (("nanoGPT, 10.7M parameters", "1.4697 (windowed)", "github.com/karpathy/nanoGPT"),),
         beside=streamed,
+    ),
+    "etth1_96": Row(
+        "ETTh1, 96 hours ahead from the last 96",
+        "etth1_96",
+        ("mse", "mae"),
+        ETT + "A GRU over segments of 24 hours, each channel by itself, all segments ahead at once.",
+        ETT_PUBLISHED,
+        block=192,
+    ),
+    "etth1_720": Row(
+        "ETTh1, 96 hours ahead from the last 720",
+        "etth1_720",
+        ("mse", "mae"),
+        ETT + "The same from 720 hours.",
+        ETT_PUBLISHED,
+        block=192,
+    ),
+    "weather": Row(
+        "Seattle's highest temperature of the day, 14 days ahead",
+        "weather",
+        ("mae", "rmse"),
+        "2012 and 2013 for training, 2014 for validation, 2015 for the test, every window whose 14 targets lie in it. "
+        "In degrees Celsius. ETS and ARIMA are fitted by statsmodels on all rows before the test, their state goes on to "
+        "each window.",
+        (),
+        block=28,
+        others=classical,
     ),
 }
 
@@ -123,6 +171,7 @@ def keep(name: str, seed: int, folder: Path) -> None:
     row, metrics = ROWS[name], json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     found = {key: metrics[key] for key in ("valid", "test", "baselines", "parameters", "data", "versions", "curve")}
     loaded = load(folder)
+    found["baselines"] |= row.others(loaded.source.read("test"))
     found["interval"] = interval(loaded, row)
     found["test"] |= row.beside(loaded)
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))

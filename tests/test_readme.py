@@ -25,7 +25,8 @@ def blocks(language: str) -> list[str]:
 
 
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines()]
-TRAINING = [line for line in COMMANDS if line.startswith("seqtrain") and "RUN" not in line]
+FILES = [line for line in COMMANDS if re.search("TICKETS|NUMBERS|NOTES|SALES", line)]
+TRAINING = [line for line in COMMANDS if line.startswith("seqtrain") and "RUN" not in line and line not in FILES]
 USING = [line for line in COMMANDS if "RUN" in line]
 OWN = [line for line in TRAINING if "dating" in line or "averaging" in line]
 
@@ -45,7 +46,7 @@ def train(request: pytest.FixtureRequest) -> Callable[..., str]:
 
     def shortened(command: str, *where: Path) -> str:
         if not request.config.getoption("--as-written"):
-            generated = "generation" in command or "forecasting" in command  # whose data has no size to be set
+            generated = re.search("generation|forecasting|data.train", command)  # whose data has no size to be set
             command = f"{command} {SHORT} {'' if generated else SMALL}"
         return run(command, *where)
 
@@ -69,6 +70,16 @@ def test_commands_that_use_a_run(train: Callable[..., str], tmp_path: Path) -> N
         run(command, tmp_path)
     for name in ("out.txt", "out.jsonl"):
         assert len((tmp_path / name).read_text(encoding="utf-8").splitlines()) == 2
+
+
+@pytest.mark.parametrize(("training", "using"), list(zip(FILES[::2], FILES[1::2], strict=True)))
+def test_own_files_are_used_in_two_commands(
+    training: str, using: str, train: Callable[..., str], tmp_path: Path
+) -> None:
+    run(f"{sys.executable} {README.parent / 'scripts' / 'own_files.py'}", tmp_path)
+    train(training, tmp_path)
+    answers = run(using, tmp_path).splitlines()
+    assert len(answers) == (1 if using.startswith("echo") else 1 + 3 * 14)  # three shops, 14 days, and a header
 
 
 def test_python_example_runs(train: Callable[..., str], tmp_path: Path) -> None:

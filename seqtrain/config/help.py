@@ -86,7 +86,7 @@ def axes(configs: Configs) -> Iterator[str]:
         for option in options:
             path = configs.file(f"{group}/{option}")
             mark = "*" if start.get(group) == option else " "
-            yield from wrap(f"    {mark} {option:14} ", describe(path) if path else "")
+            yield from wrap(f"    {mark} {option:16} ", describe(path) if path else "")
     yield ""
 
 
