@@ -64,8 +64,8 @@ def classical(records: Any) -> dict[str, dict[str, float]]:
 
 
 ETT = (
-    "Rows 0 to 8,639 for training, the next 2,880 for validation, the next 2,880 for the test; all 7 channels, z-scored "
-    "by the training rows, on which scale the errors are; stride 1, all 2,785 test windows. "
+    "Rows 0 to 8,639 for training, the next 2,880 for validation, the next 2,880 for the test; all 7 channels, "
+    "z-scored by the training rows, on which scale the errors are; stride 1, all 2,785 test windows. "
 )
 ETT_PUBLISHED = (
     ("DLinear (Zeng et al. 2023)", "0.375", "arXiv:2205.13504"),
@@ -125,9 +125,9 @@ ROWS = {
         "Seattle's highest temperature of the day, 14 days ahead",
         "weather",
         ("mae", "rmse"),
-        "2012 and 2013 for training, 2014 for validation, 2015 for the test, every window whose 14 targets lie in it. "
-        "In degrees Celsius. ETS and ARIMA are fitted by statsmodels on all rows before the test, their state goes on to "
-        "each window.",
+        "2012 and 2013 for training, 2014 for validation, 2015 for the test, every window whose 14 targets lie in "
+        "it. In degrees Celsius. ETS and ARIMA are fitted by statsmodels on all rows before the test, their state "
+        "goes on to each window.",
         (),
         block=28,
         others=classical,

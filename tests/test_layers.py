@@ -135,3 +135,17 @@ def test_pooling_leaves_padding_out(kind):
         else:
             wanted = real.mean(0) if kind == "mean" else real.max(0).values
         same(pooled[row], wanted)
+
+
+def test_word_dropout_reads_ids_as_unknown_while_training():
+    embedding = Embedding(Tokens(6, pad=0, unknown=1), 4, dropout=0.0, word_dropout=0.5)
+    ids = torch.full((40, 50), 3)
+    ids[:, 40:] = 0
+    torch.manual_seed(0)
+    read = embedding(ids)
+    pad, unknown, known = embedding.eval()(torch.tensor([[0, 1, 3]]))[0]
+    dropped = (read[:, :40] == unknown).all(-1)
+    assert ((read[:, :40] == known).all(-1) ^ dropped).all()
+    assert 0.4 < dropped.float().mean() < 0.6
+    assert (read[:, 40:] == pad).all()
+    assert (embedding(ids)[:, :40] == known).all()
