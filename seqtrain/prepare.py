@@ -56,7 +56,7 @@ def tokenized(
     settings = ["ids", key, name, tokenizer.state(), begin, end, max_length]
     folder = prepared(json.dumps(settings), partial(write, marked, len(records), size))
     values = np.memmap(folder / "values", size, "r")
-    return Ragged(values, np.load(folder / "lengths.npy"))
+    return Ragged(values, np.fromfile(folder / "lengths", np.int64))
 
 
 def write(sequences: Iterator[list[int]], total: int, size: type[np.integer[Any]], folder: Path) -> None:
@@ -67,7 +67,7 @@ def write(sequences: Iterator[list[int]], total: int, size: type[np.integer[Any]
             lengths.append(np.fromiter(map(len, block), np.int64, len(block)))
             np.fromiter(chain.from_iterable(block), size, int(lengths[-1].sum())).tofile(file)
             shown.update(len(block))
-    np.save(folder / "lengths.npy", np.concatenate(lengths))
+    np.concatenate(lengths).tofile(folder / "lengths")
 
 
 def key_of(records: Sequence[Any]) -> str | None:

@@ -12,6 +12,7 @@ from seqtrain.config.schema import Schema, check, conform, make_key, parse_comme
 from seqtrain.config.sources import ROOT, Configs
 from seqtrain.config.spelling import nearest_keys
 from seqtrain.folder import register_resolvers, write_config
+from seqtrain.text import fit
 
 OPTIONS = sorted(path for path in ROOT.glob("*/*.yaml"))
 
@@ -399,7 +400,9 @@ GIVEN = {
 def test_shipped_option_fits_its_constructor(path: Path) -> None:
     values = section(path)
     parameters = inspect.signature(locate(values["_target_"], trust=False)).parameters
-    keys, given = set(values) - {"_target_"}, GIVEN.get(path.parent.name, set())
+    inner = {key.partition(".")[2] for key in values if key.startswith("tokenizer.")}
+    assert inner == (set(inspect.signature(fit).parameters) - {"texts"} if inner else set())
+    keys, given = {key.partition(".")[0] for key in values} - {"_target_"}, GIVEN.get(path.parent.name, set())
     assert keys <= set(parameters)
     assert not keys & given
     if values["_target_"].startswith("seqtrain."):

@@ -49,7 +49,7 @@ LINES = {
 @pytest.mark.parametrize("task", tiny.TASKS)
 def test_metrics_of_a_run(task: str, runs: dict[str, Path]):
     found = json.loads((runs[task] / "metrics.json").read_text())
-    splits = {"valid", "test", "monitor", "baseline", "baselines", "speed", "versions", "data", "curve"}
+    splits = {"valid", "test", "monitor", "baseline", "baselines", "speed", "parameters", "versions", "data", "curve"}
     assert found.keys() == splits
     names = {
         "translation": {"loss", "exact_match", "bleu", "chrf"},
@@ -325,7 +325,7 @@ def test_an_interrupted_command_goes_on_where_it_stopped(tmp_path: Path):
 
 
 def test_a_command_that_diverges_ends_with_a_line_and_exit_code_1(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
-    words = ["optimizer=sgd", "optimizer.lr=1e30", "trainer.clip=null", "trainer.max_steps=60"]
+    words = ["optimizer=sgd", "optimizer.lr=1e60", "trainer.clip=null", "trainer.max_steps=60"]
     assert cli.main([*WORDS, *words, f"hydra.run.dir={tmp_path / 'run'}"]) == 1
     told = capfd.readouterr().err
     assert re.fullmatch(r"seqtrain: the training loss is (nan|inf) at step \d+: a lower optimizer\.lr may help\n", told)

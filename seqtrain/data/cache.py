@@ -128,4 +128,4 @@ def remembered(key: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str,
             np.save(folder / f"{name}.npy", array)
 
     folder = prepared(key, save)
-    return {file.stem: np.load(file, mmap_mode="r") for file in folder.glob("*.npy")}
+    return {file.stem: np.lib.format.open_memmap(file, mode="r") for file in folder.glob("*.npy")}

@@ -20,4 +20,4 @@ class ETT:
         self.series = series._replace(name=set).cut(0, 14400)
 
     def read(self, split: str) -> list[Series]:
-        return frames.split([self.series], self.series.times[[8640, 11520]].tolist(), split)
+        return frames.split([self.series], list(self.series.times[[8640, 11520]]), split)

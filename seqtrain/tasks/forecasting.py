@@ -101,9 +101,7 @@ class Forecasting(Task):
             error = torch.where(error.abs() < 1, 0.5 * error**2, error.abs() - 0.5)
         return error.abs().sum(), known.sum().float()
 
-    def measure(
-        self, model: Any, batch: Batch, scores: Float[Tensor, "N O"], examples: Windows, decoder: Any
-    ) -> Totals:
+    def measure(self, model: Any, batch: Batch, scores: Float[Tensor, "N O"], examples: Any, decoder: Any) -> Totals:
         loss, _ = self.loss(scores, batch)
         forecast = examples.restore(scores, batch.rows)
         return {"loss": float(loss), **metrics.forecast_sums(*examples.measured(forecast, batch.rows))}

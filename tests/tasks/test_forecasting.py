@@ -387,7 +387,7 @@ def test_a_table_is_read_as_the_training_data_was(shops: Loaded):
     with torch.inference_mode():
         scores = shops.model(examples.batch(np.array([row]))).scores
     expected = examples.restore(scores, np.array([row]))[0, :, 0]
-    lines = Path(tiny.DATA["series"]["file"]).read_text().splitlines()
+    lines = Path(tiny.DATA["series"]["train"]).read_text().splitlines()
     rows = [line.split(",") for line in lines if ",south," in line]
     for cells in rows[-4:]:
         cells[2:4] = ["", ""]
