@@ -59,10 +59,10 @@ class Fitted:
             }
             for one in records
         }
-        columns = [np.concatenate([extras(one) for one in records]).T, (*layout.past, *layout.known)]
+        extra = np.concatenate([extras(one) for one in records])
         covariates = {
             name: [float(np.nanmean(column)), float(np.nanstd(column)) or 1.0]
-            for column, name in zip(*columns, strict=True)
+            for name, column in zip((*layout.past, *layout.known), extra.T, strict=True)
         }
         return cls(layout, series, covariates, any(bool(np.isnan(one.values).any()) for one in records))
 
@@ -76,6 +76,10 @@ class Fitted:
 
     def channels(self, series: Series) -> Channel:
         """The measures of a series' channels as (C,) arrays."""
+        if series.name not in self.series:
+            raise UserError(
+                f"{series.name}: this series has no rows in the training split, so its scale is unknown; leave it out"
+            )
         found = [self.series[series.name][name] for name in series.layout.targets]
         return Channel(*np.array(found).T)
 

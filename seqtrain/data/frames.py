@@ -216,8 +216,9 @@ def find_frequency(groups: Iterable[Column], where: str) -> str:
                 return name
     if usual == day and steps.max() >= 3 * day and all((group.dt.day_of_week < 5).all() for group in groups):
         return "B"
-    unit = next(unit for unit in ("D", "h", "min", "s", "ns") if usual % pd.Timedelta(1, unit) == pd.Timedelta(0))
-    return f"{usual // pd.Timedelta(1, unit)}{unit}".removeprefix("1" if usual == pd.Timedelta(1, unit) else "")
+    unit = next(unit for unit in ("D", "h", "min", "s", "ns") if usual % pd.Timedelta(1, unit) == 0 * day)
+    count = usual // pd.Timedelta(1, unit)
+    return unit if count == 1 else f"{count}{unit}"
 
 
 def grid(times: Column, frequency: str) -> Dates:

@@ -175,6 +175,11 @@ def test_a_series_without_change_is_refused(values: list[float], told: str):
         fitted([series(*values)])
 
 
+def test_a_series_that_was_not_trained_on_is_refused():
+    with pytest.raises(UserError, match="t: this series has no rows in the training split"):
+        fitted([series(1, 2, 3, 4)]).examples([series(1, 2, 3, 4, name="t")])
+
+
 def test_windows_do_not_cross_from_one_series_to_the_next():
     records = [series(1, 2, 3, 4), series(10, 20, 30, 40, 50, name="t")]
     context, target = fitted(records).examples(records).cut(np.arange(3))
