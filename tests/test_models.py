@@ -226,6 +226,19 @@ def test_tied_embeddings_are_one_tensor(model, spec, embedding_size):
     )
 
 
+@pytest.mark.parametrize("model", ["seq2seq", "attn_seq2seq"])
+def test_one_vocabulary_has_one_table_for_source_target_and_scores(model):
+    spec = SPECS["tokens to tokens"]
+    spec = spec._replace(source=spec.inputs, one_vocab=True)
+    made = make_model(model, spec, tie_embeddings=True)
+    assert made.encoder.embedding.map.weight is made.embedding.map.weight is made.output.scores.weight
+    apart = make_model(model, spec, tie_embeddings=False)
+    assert apart.encoder.embedding.map.weight is not apart.embedding.map.weight
+    batch = make_batch(spec)
+    loss_of(made, batch).backward()
+    assert all(parameter.grad is not None for parameter in made.parameters())
+
+
 def test_embeddings_of_reals_or_of_another_vocabulary_are_not_tied():
     assert make_model("seq2seq", "reals to reals", tie_embeddings=True).output.scores.weight.shape == (2, 8)
     other = SPECS["tokens to tokens"]._replace(outputs=5)

@@ -97,6 +97,28 @@ def test_label_smoothing_is_that_of_torch(smoothing: float):
     torch.testing.assert_close(loss, by_hand.sum())
 
 
+def test_the_divergence_is_the_mean_of_both_kullback_leibler_divergences():
+    a, b = torch.randn(2, 5, 3).unbind()
+    p, q = a.softmax(-1), b.softmax(-1)
+    expected = (F.kl_div(q.log(), p, reduction="sum") + F.kl_div(p.log(), q, reduction="sum")) / 2
+    _, job, _ = tiny.job(tiny.config("sentiment"))
+    torch.testing.assert_close(job.task.divergence(a, b), expected)
+    assert job.task.divergence(a, a) == 0
+
+
+@pytest.mark.parametrize("task", ["sentiment", "translation"])
+def test_rdrop_without_dropout_changes_nothing_and_with_it_adds_a_divergence(task: str):
+    found = {}
+    for dropout, rdrop in ((0.0, 0.0), (0.0, 5.0), (0.5, 0.0), (0.5, 5.0)):
+        trainer, job, _ = tiny.job(tiny.config(task, model__dropout=dropout, trainer__rdrop=rdrop))
+        torch.manual_seed(1)
+        trainer.update(job, [next(job.train.epoch())])
+        found[dropout, rdrop] = weights(job.model)
+    for name, weight in found[0.0, 0.0].items():
+        torch.testing.assert_close(found[0.0, 5.0][name], weight, rtol=1e-4, atol=1e-6)
+    assert any(not torch.equal(found[0.5, 5.0][name], weight) for name, weight in found[0.5, 0.0].items())
+
+
 def test_vectors_are_left_out_of_weight_decay():
     _, job, _ = tiny.job(tiny.config("sentiment", optimizer__weight_decay=0.5))
     matrices, vectors = job.optimizer.param_groups

@@ -54,6 +54,27 @@ def test_a_batch_by_hand():
     assert batch.real(batch.target).tolist() == [x, END, x, y, z, END]
 
 
+def test_source_and_target_can_share_a_vocabulary():
+    task, other = fitted(joint_vocab=True), fitted(joint_vocab=True)
+    assert task.source is task.target
+    assert task.spec.source == task.spec.inputs
+    assert task.spec.one_vocab
+    assert {"a", "x"} <= set(task.source.items)
+    other.fit([Pair("q", "r")])
+    other.load_state(json.loads(json.dumps(task.state())))
+    assert other.spec == task.spec
+    assert other.target.encode("ax") == task.source.encode("ax")
+    assert not fitted().spec.one_vocab
+
+
+def test_bleu_of_lowercased_moses_tokens_beside_that_of_sacrebleu():
+    totals = {"nats": 1.0, "items": 1.0, "outputs": ["Ein Mann, der geht."], "references": ["ein mann , der geht ."]}
+    found = fitted(moses="de").score(totals)
+    assert found["bleu_tok_lc"] == pytest.approx(100)
+    assert found["bleu"] < 60
+    assert "bleu_tok_lc" not in fitted().score(totals)
+
+
 def test_long_texts_are_cut():
     task = fitted(max_length=2)
     batch = task.examples([Pair("abcabc", "xyzxyz")]).batch(np.arange(1))
