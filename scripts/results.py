@@ -103,6 +103,7 @@ ROWS = {
         "characters, each from a zero state, as nanoGPT scores. `streamed_loss`: the state carried over the whole "
         "text. The set has no test split: as with nanoGPT, the weights are the best by the loss that is reported.",
         (("nanoGPT, 10.7M parameters", "1.4697 (windowed)", "github.com/karpathy/nanoGPT"),),
+        overrides=("trainer.precision=bfloat16",),
         beside=streamed,
     ),
     "etth1_96": Row(
@@ -119,6 +120,24 @@ ROWS = {
         ("mse", "mae"),
         ETT + "The same from 720 hours.",
         ETT_PUBLISHED,
+        block=192,
+    ),
+    "etth1_96_feedforward": Row(
+        "ETTh1 from 96 hours, the same model without recurrence",
+        "etth1_96",
+        ("mse", "mae"),
+        "A layer that reads the whole lookback at once stands for the GRU; all else is the same.",
+        (),
+        overrides=("backbone=feedforward", "backbone.window=4"),
+        block=192,
+    ),
+    "etth1_720_feedforward": Row(
+        "ETTh1 from 720 hours, the same model without recurrence",
+        "etth1_720",
+        ("mse", "mae"),
+        "A layer that reads the whole lookback at once stands for the GRU; all else is the same.",
+        (),
+        overrides=("backbone=feedforward", "backbone.window=15"),
         block=192,
     ),
     "weather": Row(

@@ -34,16 +34,18 @@ class Embedding(nn.Module):
     aclanthology.org/P15-1162): the model learns to do without any of them, and what to make of a truly unknown one.
 
     The table is small enough to serve as output weights too, and what it yields is scaled to unit variance (Vaswani et
-    al. 2017, section 3.4).
+    al. 2017, section 3.4), unless `scaled` is False: then rare words, about which little is learned, say little.
     """
 
-    def __init__(self, positions: Tokens | Reals, size: int, dropout: float, word_dropout: float = 0.0):
+    def __init__(
+        self, positions: Tokens | Reals, size: int, dropout: float, word_dropout: float = 0.0, scaled: bool = True
+    ):
         super().__init__()
         self.positions = positions
         self.word_dropout = word_dropout
         self.scale = 1.0
         if isinstance(positions, Tokens):
-            self.scale = size**0.5
+            self.scale = size**0.5 if scaled else 1.0
             self.map = nn.Embedding(positions.size, size, padding_idx=positions.pad)
             nn.init.normal_(self.map.weight, std=size**-0.5)
             with torch.no_grad():

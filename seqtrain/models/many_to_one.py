@@ -48,7 +48,8 @@ class ManyToOne(Model):
             causal=not bidirectional,
             summary_size=None,
         )
-        self.encoder = Encoder(Embedding(spec.source, embedding_size, dropout, word_dropout), layers)
+        embedding = Embedding(spec.source, embedding_size, dropout, word_dropout, scaled=False)
+        self.encoder = Encoder(embedding, layers)
         self.pooling = None if pooling == "last" else Pooling(pooling, hidden_size)
         self.dropout = LockedDropout(dropout)
         self.covariates = math.prod(spec.inputs.shape) - spec.outputs if isinstance(spec.inputs, Reals) else 0
