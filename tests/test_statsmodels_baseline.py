@@ -10,6 +10,8 @@ import pytest
 from statsmodels.tsa.arima.model import ARIMA
 from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 
+from seqtrain.data import Layout, Series
+
 
 @pytest.fixture(scope="module")
 def script() -> Any:
@@ -22,28 +24,30 @@ def script() -> Any:
 
 
 @pytest.fixture(scope="module")
-def series() -> tuple[np.ndarray, np.ndarray]:
+def series() -> Series:
     random = np.random.default_rng(0)
     times = np.datetime64("2020-01-01") + np.arange(60)
-    return 10 + np.cumsum(random.normal(size=60)) + np.sin(np.arange(60) / 5), times
+    values = 10 + np.cumsum(random.normal(size=60)) + np.sin(np.arange(60) / 5)
+    return Series("s", times, values[:, None], 50, Layout(("a",)))
 
 
-def test_forecasts_are_those_of_a_model_that_saw_the_past_only(script: Any, series: tuple[np.ndarray, np.ndarray]):
-    values, times = series
+def test_forecasts_are_those_of_a_model_that_saw_the_past_only(script: Any, series: Series):
+    values = series.values[:, 0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         script.ORDERS = [(1, 0, 0)]
-        found, order = script.arima(values, times, 50, 4, 1)
-        exog = script.fourier(times, 1)
+        found, order = script.arima(series, 50, 4, 1)
+        exog = script.fourier(series.times, 1)
         fitted: Any = ARIMA(values[:50], exog[:50], order, trend="c").fit()
         smooth: Any = ETSModel(values[:50], trend="add", damped_trend=True).fit(disp=False)
     assert found.shape == (60 - 50 - 4 + 1, 4)
     np.testing.assert_allclose(found[0], fitted.forecast(4, exog=exog[50:54]), rtol=1e-6)
     later = fitted.append(values[50:53], exog=exog[50:53]).forecast(4, exog=exog[53:57])
     np.testing.assert_allclose(found[3], later, rtol=1e-6)
-    np.testing.assert_allclose(script.ets(values, 50, 4)[0], smooth.forecast(4), rtol=1e-6)
+    np.testing.assert_allclose(script.ets(series, 50, 4)[0], smooth.forecast(4), rtol=1e-6)
 
 
-def test_a_score_counts_every_window(script: Any):
-    found = script.score(np.zeros((3, 2)), np.array([9.0, 1, 2, 3, 4]), 1)
+def test_a_score_counts_every_window(script: Any, series: Series):
+    values = np.array([9.0, 1, 2, 3, 4])[:, None]
+    found = script.score(np.zeros((3, 2)), series._replace(values=values, begin=1))
     assert found == {"mae": 15 / 6, "mse": (1 + 4 + 4 + 9 + 9 + 16) / 6, "rmse": (43 / 6) ** 0.5, "windows": 3}

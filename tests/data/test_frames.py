@@ -1,5 +1,6 @@
 import gzip
 import logging
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -207,3 +208,9 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UserError, match=r"Parquet needs pyarrow: pip install 'seqtrain\[parquet\]'"):
         own(str(tmp_path / "bad.parquet"))
+
+
+def test_pandas_is_imported_for_the_first_table_and_not_before():
+    code = "import sys, seqtrain.data.series, seqtrain.tasks.forecasting; print('pandas' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
