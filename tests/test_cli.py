@@ -258,7 +258,7 @@ def test_help_includes_own_options(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine.yaml").write_text("# What I collected.\n_target_: mine.Data\n")
     assert cli.main(["-h", "--config-dir", str(tmp_path)]) == 0
-    assert "mine           What I collected." in capsys.readouterr().out
+    assert "mine             What I collected." in capsys.readouterr().out
 
 
 def test_cfg_shows_the_configuration(capsys: pytest.CaptureFixture[str]) -> None:
