@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import warnings
@@ -189,6 +188,7 @@ def train(name: str, seed: int) -> Path:
 
 def keep(name: str, seed: int, folder: Path) -> None:
     """Writes results/ROW/SEED.json from a finished run."""
+    import torch
     import yaml
 
     from seqtrain import load
@@ -200,7 +200,7 @@ def keep(name: str, seed: int, folder: Path) -> None:
     found["interval"] = interval(loaded, row)
     found["test"] |= row.beside(loaded)
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    found |= {"speed": metrics["speed"] | {"cores": os.cpu_count()}, "config": config}
+    found |= {"speed": metrics["speed"] | {"threads": torch.get_num_threads()}, "config": config}
     file = RESULTS / name / f"{seed}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -266,8 +266,8 @@ def section(name: str, row: Row, runs: list[dict[str, Any]]) -> str:
         table(("", *row.metrics, "source"), [*ours, *baselines, *published]),
         f"{len(runs)} seed(s); {first} of the first {number(runs[0]['test'][first])}, interval {number(low)} to "
         f"{number(high)}; on validation {spread([run['valid'].get(first) for run in runs])}. "
-        f"{runs[0]['parameters']:,} parameters; {mean(seconds) / 60:.0f} minutes of training on "
-        f"{runs[0]['speed']['cores']} cores, {mean(run['speed']['items_per_s'] for run in runs):,.0f} target items a "
+        f"{runs[0]['parameters']:,} parameters; {mean(seconds) / 60:.0f} minutes of training with "
+        f"{runs[0]['speed']['threads']} thread(s) of a CPU, {mean(run['speed']['items_per_s'] for run in runs):,.0f} target items a "
         f"second. Data `{runs[0]['data'][:12]}`; torch {runs[0]['versions']['torch']}.",
     ]
     return "\n\n".join(lines)
