@@ -268,7 +268,8 @@ def section(name: str, row: Row, runs: list[dict[str, Any]]) -> str:
         f"{number(high)}; on validation {spread([run['valid'].get(first) for run in runs])}. "
         f"{runs[0]['parameters']:,} parameters; {mean(seconds) / 60:.0f} minutes of training with "
         f"{runs[0]['speed']['threads']} thread(s) of a CPU, "
-        f"{mean(run['speed']['items_per_s'] for run in runs):,.0f} target items a second. Data `{runs[0]['data'][:12]}`; torch {runs[0]['versions']['torch']}.",
+        f"{mean(run['speed']['items_per_s'] for run in runs):,.0f} target items a second. "
+        f"Data `{runs[0]['data'][:12]}`; torch {runs[0]['versions']['torch']}.",
     ]
     return "\n\n".join(lines)
 
