@@ -12,6 +12,8 @@ import numpy as np
 
 from seqtrain.config import UserError
 
+SPLITS = ("train", "valid", "test")
+
 
 class Pair(NamedTuple):
     """A text and the text it becomes."""

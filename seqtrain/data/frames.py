@@ -16,7 +16,7 @@ import numpy as np
 
 from seqtrain.config import UserError, near_path
 from seqtrain.config.spelling import did_you_mean, near
-from seqtrain.data import Layout, Series
+from seqtrain.data import SPLITS, Layout, Series
 
 Table = Any  # a pandas.DataFrame; pandas is imported where it is needed, and its types tell too little apart
 Column = Any  # a pandas.Series
@@ -279,9 +279,6 @@ def begins(parts: Sequence[Table], names: Sequence[str], layout: Layout) -> list
                 "validation and test files have to follow one another in time"
             )
     return [part.min().to_datetime64() for part in times[1:]]
-
-
-SPLITS = ("train", "valid", "test")
 
 
 def split(series: Sequence[Series], borders: Sequence[np.datetime64], name: str) -> list[Series]:

@@ -10,11 +10,11 @@ from typing import Any, Generic, TypeVar, overload
 import numpy as np
 
 from seqtrain.config import UserError
+from seqtrain.data import SPLITS
 from seqtrain.data.cache import remembered
 from seqtrain.data.tables import Rows
 
 log = logging.getLogger(__name__)
-SPLITS = ("train", "valid", "test")
 LARGE = 50_000  # rows
 T = TypeVar("T")
 

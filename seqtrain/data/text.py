@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seqtrain.config import UserError
+from seqtrain.data import SPLITS
 from seqtrain.data.files import check_encoding, open_text, read_utf8
-from seqtrain.data.splits import SPLITS, check_shares, digest
+from seqtrain.data.splits import check_shares, digest
 
 log = logging.getLogger(__name__)
 LARGE = 10_000_000  # bytes
