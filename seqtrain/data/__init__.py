@@ -15,6 +15,11 @@ from seqtrain.config import UserError
 SPLITS = ("train", "valid", "test")
 
 
+def check_split(name: str) -> None:
+    if name not in SPLITS:
+        raise ValueError(f"a split is one of {', '.join(SPLITS)}, not {name}")
+
+
 class Pair(NamedTuple):
     """A text and the text it becomes."""
 

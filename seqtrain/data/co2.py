@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seqtrain.data import Layout, Series
+from seqtrain.data import Layout, Series, check_split
 
 
 def table() -> Path:
@@ -41,7 +41,6 @@ class Co2:
         }
 
     def read(self, split: str) -> list[Series]:
-        if split not in self.spans:
-            raise ValueError(f"a split is one of {', '.join(self.spans)}, not {split}")
+        check_split(split)
         begin, end = self.spans[split]
         return [Series("co2", self.times[:end], self.values[:end], begin, Layout(("co2",), frequency="W-SAT"))]

@@ -10,7 +10,7 @@ from babel import Locale
 from babel.dates import format_date
 
 from seqtrain.config import UserError
-from seqtrain.data import Pair, find_locale
+from seqtrain.data import Pair, check_split, find_locale
 
 FORMATS = ("full", "long", "medium", "short")
 SKELETONS = ("yMd", "yMEd", "yMMMd", "yMMMEd", "yMMMMd", "yMMMEEEEd", "yMMMMEEEEd")
@@ -74,6 +74,5 @@ class Dates:
         self.splits = {"train": pairs[:size], "valid": pairs[size:valid], "test": pairs[valid:]}
 
     def read(self, split: str) -> list[Pair]:
-        if split not in self.splits:
-            raise ValueError(f"a split is one of {', '.join(self.splits)}, not {split}")
+        check_split(split)
         return self.splits[split]

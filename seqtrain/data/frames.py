@@ -16,7 +16,7 @@ import numpy as np
 
 from seqtrain.config import UserError, near_path
 from seqtrain.config.spelling import did_you_mean, near
-from seqtrain.data import SPLITS, Layout, Series
+from seqtrain.data import SPLITS, Layout, Series, check_split
 
 Table = Any  # a pandas.DataFrame; pandas is imported where it is needed, and its types tell too little apart
 Column = Any  # a pandas.Series
@@ -284,8 +284,7 @@ def begins(parts: Sequence[Table], names: Sequence[str], layout: Layout) -> list
 def split(series: Sequence[Series], borders: Sequence[np.datetime64], name: str) -> list[Series]:
     """The part of each series whose targets belong to a split, with all rows before it as context. borders: the first
     dates of validation and of test."""
-    if name not in SPLITS:
-        raise ValueError(f"a split is one of {', '.join(SPLITS)}, not {name}")
+    check_split(name)
     place = SPLITS.index(name)
     found = []
     for one in series:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 
 from seqtrain.config import UserError
-from seqtrain.data import Pair
+from seqtrain.data import Pair, check_split
 from seqtrain.data.cache import fetch
 
 
@@ -24,6 +24,7 @@ class Multi30k:
         self.files = {"train": "train", "valid": "val", "test": test}
 
     def read(self, split: str) -> list[Pair]:
+        check_split(split)
         sources, targets = (
             gzip.decompress(fetch(f"multi30k/{self.files[split]}.{language}.gz").read_bytes())
             .decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from seqtrain.data import Labelled, find_locale
+from seqtrain.data import Labelled, check_split, find_locale
 
 
 class Places:
@@ -35,6 +35,5 @@ class Places:
         }
 
     def read(self, split: str) -> list[Labelled]:
-        if split not in self.splits:
-            raise ValueError(f"a split is one of {', '.join(self.splits)}, not {split}")
+        check_split(split)
         return self.splits[split]

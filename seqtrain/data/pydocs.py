@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from pydoc_data.topics import topics
 
+from seqtrain.data import check_split
+
 MOSTLY = 0.5  # share of a topic's text
 
 
@@ -50,6 +52,5 @@ class Pydocs:
             self.splits[split].append(document)
 
     def read(self, split: str) -> list[str]:
-        if split not in self.splits:
-            raise ValueError(f"a split is one of {', '.join(self.splits)}, not {split}")
+        check_split(split)
         return self.splits[split]

@@ -8,7 +8,7 @@ from collections import defaultdict
 from itertools import accumulate, combinations, pairwise, product
 from typing import NamedTuple
 
-from seqtrain.data import Labelled
+from seqtrain.data import Labelled, check_split
 
 GOOD = """
 good great excellent wonderful fantastic superb delightful lovely pleasant impressive brilliant amazing
@@ -227,6 +227,5 @@ class Reviews:
             self.splits[split] = records
 
     def read(self, split: str) -> list[Labelled]:
-        if split not in self.splits:
-            raise ValueError(f"a split is one of {', '.join(self.splits)}, not {split}")
+        check_split(split)
         return self.splits[split]

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar, overload
 import numpy as np
 
 from seqtrain.config import UserError
-from seqtrain.data import SPLITS
+from seqtrain.data import SPLITS, check_split
 from seqtrain.data.cache import remembered
 from seqtrain.data.tables import Rows
 
@@ -159,8 +159,7 @@ class Splits(Generic[T]):
             records.key = digest(*rows.digests, *how, *made)
 
     def read(self, split: str) -> Records[T]:
-        if split not in self.splits:
-            raise ValueError(f"a split is one of {', '.join(SPLITS)}, not {split}")
+        check_split(split)
         return self.splits[split]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seqtrain.data import Labelled
+from seqtrain.data import Labelled, check_split
 from seqtrain.data.cache import fetch
 
 
@@ -14,6 +14,7 @@ class Sst2:
     files: dict[str, str] = {"train": "train", "valid": "dev", "test": "test"}  # noqa: RUF012
 
     def read(self, split: str) -> list[Labelled]:
+        check_split(split)
         lines = (
             fetch(f"sst2/stsa.binary.{self.files[split]}").read_text(encoding="utf-8").removesuffix("\n").split("\n")
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seqtrain.config import UserError
-from seqtrain.data import SPLITS
+from seqtrain.data import SPLITS, check_split
 from seqtrain.data.files import check_encoding, open_text, read_utf8
 from seqtrain.data.splits import check_shares, digest
 
@@ -89,8 +89,7 @@ class Text:
         self.splits = {split: Documents(parts[split], encoding) for split in SPLITS}
 
     def read(self, split: str) -> Documents:
-        if split not in self.splits:
-            raise ValueError(f"a split is one of {', '.join(SPLITS)}, not {split}")
+        check_split(split)
         return self.splits[split]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from seqtrain.data import check_split
 from seqtrain.data.cache import fetch
 
 TRAIN_SHARE = 0.9
@@ -14,6 +15,7 @@ class Tinyshakespeare:
     kind = "text"
 
     def read(self, split: str) -> list[str]:
+        check_split(split)
         text = fetch("tinyshakespeare/input.txt").read_text(encoding="utf-8")
         end = int(TRAIN_SHARE * len(text))
         return [text[:end] if split == "train" else text[end:]]
