@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seqtrain.run import Loaded
+    from seqtrain.use import Loaded
 
     __version__: str
 
 
 def load(folder: str | Path) -> Loaded:
     """Brings back the best weights of a run folder, ready to predict. The training data need not exist any more."""
-    from seqtrain import run
+    from seqtrain import use
 
-    return run.load(folder)
+    return use.load(folder)
 
 
 def __getattr__(name: str) -> Any:

@@ -192,7 +192,7 @@ def inspect(config: dict[str, Any], sweeps: bool) -> int:
     if sweeps:
         raise UserError("--multirun trains new runs; it does not go with mode=inspect")
     log_to([logging.StreamHandler(sys.stderr)])
-    guard(lambda: use("inspect", config | {"trust": True}, Path()))
+    guard(lambda: use_run("inspect", config | {"trust": True}, Path()))
     return 0
 
 
@@ -220,13 +220,13 @@ def run_from(mode: str, path: str, configs: sources.Configs, args: argparse.Name
     if mode == "train":
         guard(lambda: train(config, place, resume=True))
     else:
-        guard(lambda: use(mode, config, place))
+        guard(lambda: use_run(mode, config, place))
     return 0
 
 
-def use(mode: str, config: dict[str, Any], checkpoint: Path) -> Any:
-    from seqtrain import run
+def use_run(mode: str, config: dict[str, Any], checkpoint: Path) -> Any:
+    from seqtrain import use
 
     if mode == "inspect":
-        return run.inspect(config)
-    return run.evaluate(config, checkpoint) if mode == "evaluate" else run.predict(config, checkpoint)
+        return use.inspect(config)
+    return use.evaluate(config, checkpoint) if mode == "evaluate" else use.predict(config, checkpoint)

@@ -34,7 +34,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
-    """What the command calls, instead of seqtrain.run; the name of a run decides how it ends."""
+    """What the command calls, instead of seqtrain.run and seqtrain.use; the name of a run decides how it ends."""
     made: list[SimpleNamespace] = []
     ends: dict[Any, BaseException] = {
         "user": UserError("this model cannot do this task"),
@@ -50,13 +50,15 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
         (place / "checkpoints").mkdir(exist_ok=True)
         return 1.0
 
-    def use(what: str) -> Any:
+    def noted(what: str) -> Any:
         return lambda cfg, place: made.append(SimpleNamespace(what=what, cfg=cfg, folder=place))
 
-    run: Any = ModuleType("seqtrain.run")
-    run.train, run.evaluate, run.predict = train, use("evaluate"), use("predict")
-    monkeypatch.setitem(sys.modules, "seqtrain.run", run)
-    monkeypatch.setattr(seqtrain, "run", run, raising=False)
+    uses = {what: noted(what) for what in ("evaluate", "predict")}
+    for name, calls in {"run": {"train": train}, "use": uses}.items():
+        module = ModuleType(f"seqtrain.{name}")
+        vars(module).update(calls)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setattr(seqtrain, name, module, raising=False)
     return made
 
 

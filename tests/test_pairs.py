@@ -8,7 +8,7 @@ import small
 import tiny
 import torch
 
-from seqtrain import run
+from seqtrain import assemble
 from seqtrain.config import UserError, build, locate
 from seqtrain.train import evaluate
 
@@ -48,8 +48,8 @@ def test_takes_a_step_or_is_refused_before_data_is_prepared(task: str, data: str
         cfg = tiny.config(task, {"model": model, "data": data})
         try:
             with monkeypatch.context() as patch:
-                patch.setattr(run, "build", prepare)
-                run.open_data(cfg, build(cfg["task"]))
+                patch.setattr(assemble, "build", prepare)
+                assemble.open_data(cfg, build(cfg["task"]))
         except UserError as error:
             refused[model] = str(error)
         except Prepared:

@@ -14,7 +14,7 @@ import tiny
 import torch
 
 import seqtrain
-from seqtrain import cli, folder, run
+from seqtrain import assemble, cli, folder, run, use
 from seqtrain.checkpoint import Checkpoints
 from seqtrain.config import UserError
 from seqtrain.data import Layout, Pair, Series
@@ -119,9 +119,9 @@ def test_the_fingerprint_tells_data_apart():
         return [Series("s", np.array(["2020-01-01"], "datetime64[D]"), np.array([[value]]), begin, Layout(("a",)))]
 
     records = [[Pair("a", "b")], [Pair("ab", "")], [Pair("a", "c")], ["ab"], series(1), series(2), series(1, begin=0)]
-    prints = [run.fingerprint({"train": found}) for found in records]
+    prints = [assemble.fingerprint({"train": found}) for found in records]
     assert len(set(prints)) == len(records)
-    assert run.fingerprint({"train": series(np.nan)}) == run.fingerprint({"train": series(np.nan)})
+    assert assemble.fingerprint({"train": series(np.nan)}) == assemble.fingerprint({"train": series(np.nan)})
 
 
 def test_an_empty_split_is_told(tmp_path: Path):
@@ -133,7 +133,7 @@ def test_an_empty_split_is_told(tmp_path: Path):
 def test_a_device_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="device=cuda: torch finds no such device here"):
-        run.open_device(tiny.config("sentiment", device__name="cuda"))
+        assemble.open_device(tiny.config("sentiment", device__name="cuda"))
 
 
 # ---------------------------------------------------------------------------------------------------- a run folder
@@ -182,10 +182,10 @@ def test_evaluate_prints_the_metrics_beside_the_baselines(
     runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     cfg = folder.read_config(runs["sentiment"]) | {"output": str(tmp_path / "found.json")}
-    run.evaluate(cfg, runs["sentiment"])
+    use.evaluate(cfg, runs["sentiment"])
     valid, *rest = capsys.readouterr().out.splitlines()
     found = json.loads((tmp_path / "found.json").read_text())
-    assert valid == f"valid  {run.line(found['valid'])}"
+    assert valid == f"valid  {use.line(found['valid'])}"
     assert rest[0].strip().startswith("(baseline, majority class: accuracy ")
     assert found["test"] == tiny.metrics(runs["sentiment"])["test"]
 
@@ -197,7 +197,7 @@ def predict(runs: dict[str, Path], task: str, content: bytes, tmp_path: Path, **
     """The lines that mode=predict writes for an input file."""
     (tmp_path / "in").write_bytes(content)
     names = {"input": str(tmp_path / "in"), "output": str(tmp_path / "out")}
-    run.predict(folder.read_config(runs[task]) | names | how, runs[task])
+    use.predict(folder.read_config(runs[task]) | names | how, runs[task])
     text = (tmp_path / "out").read_bytes().decode()
     assert text == "" or text.endswith("\n")
     return text.split("\n")[:-1]
@@ -205,7 +205,7 @@ def predict(runs: dict[str, Path], task: str, content: bytes, tmp_path: Path, **
 
 @pytest.mark.parametrize("task", tiny.TASKS)
 def test_each_line_has_its_answer_in_order(task: str, runs: dict[str, Path], tmp_path: Path):
-    expected = [run.one_line(answer) for answer in seqtrain.load(runs[task]).predict(LINES[task])]
+    expected = [use.one_line(answer) for answer in seqtrain.load(runs[task]).predict(LINES[task])]
     text = "\n".join(LINES[task]).encode()
     assert predict(runs, task, text, tmp_path) == expected  # no line end after the last line
     assert predict(runs, task, text + b"\n", tmp_path) == expected
@@ -231,8 +231,8 @@ def test_strange_lines(runs: dict[str, Path], tmp_path: Path):
 
 
 def test_an_answer_stays_on_its_line():
-    assert run.one_line("a\nb\\n\rc") == r"a\nb\\n\rc"
-    assert run.one_line([1.5, None]) == "[1.5, null]"
+    assert use.one_line("a\nb\\n\rc") == r"a\nb\\n\rc"
+    assert use.one_line([1.5, None]) == "[1.5, null]"
 
 
 def test_what_is_no_utf8_is_told(runs: dict[str, Path], tmp_path: Path):
@@ -271,7 +271,7 @@ def test_lines_are_answered_as_they_come(monkeypatch: pytest.MonkeyPatch):
     reading, writing = os.pipe()
     with os.fdopen(reading) as source:
         monkeypatch.setattr(sys, "stdin", source)
-        found = run.blocks("-")
+        found = use.blocks("-")
         os.write(writing, b"one\ntwo\nthr")
         assert next(found) == ["one", "two"]
         os.write(writing, b"ee\n\nfo")

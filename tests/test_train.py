@@ -13,7 +13,7 @@ import tiny
 import torch
 from torch.nn import functional as F
 
-from seqtrain import run
+from seqtrain import assemble, run
 from seqtrain.batch import Batching, Loader, map_tensors
 from seqtrain.checkpoint import Checkpoints, read
 from seqtrain.config import UserError
@@ -195,7 +195,7 @@ def test_the_state_is_carried_on_detached_where_a_batch_continues(monkeypatch: p
     came: list[Any] = []
     went: list[Any] = []
     continues: list[bool] = []
-    forward = run.open_model(cfg, tiny.job(cfg)[1].task.spec, torch.device("cpu")).__class__.forward
+    forward = assemble.open_model(cfg, tiny.job(cfg)[1].task.spec, torch.device("cpu")).__class__.forward
 
     def spy(model: Any, batch: Any, state: Any = None) -> Any:
         output = forward(model, batch, state)
@@ -252,7 +252,7 @@ def test_patience_ends_a_run_and_the_best_weights_are_scored(
         scored.append(weights(model))
         return evaluate(model, *args)
 
-    monkeypatch.setattr(run, "score_split", note)
+    monkeypatch.setattr(run, "evaluate", note)
     found = tiny.train(tmp_path / "run", "sentiment", trainer__max_steps=99, trainer__eval_every=2, trainer__patience=2)
     assert [(row["step"], row["accuracy"]) for row in found["curve"]] == [(2, 0.1), (4, 0.4), (6, 0.4), (8, 0.3)]
     assert saved == [(2, True), (4, True), (6, False), (8, False)]

@@ -13,7 +13,7 @@ import small
 import torch
 import yaml
 
-from seqtrain import folder, run
+from seqtrain import assemble, folder, run
 from seqtrain.average import Average
 from seqtrain.batch import Batching
 from seqtrain.checkpoint import Checkpoints
@@ -99,12 +99,12 @@ def metrics(place: Path) -> dict[str, Any]:
 def job(cfg: dict[str, Any], place: Path | None = None) -> tuple[Trainer, Job, dict[str, Sequence[Any]]]:
     """All that one training needs, without its files, and the records of each split."""
     task = build(cfg["task"])
-    source = run.open_data(cfg, task)
-    records = {split: run.read(source, split) for split in ("train", "valid", "test")}
+    source = assemble.open_data(cfg, task)
+    records = {split: assemble.read(source, split) for split in ("train", "valid", "test")}
     torch.manual_seed(cfg["seed"])
     task.fit(records["train"])
     trainer = build(cfg["trainer"])
-    model = run.open_model(cfg, task.spec, torch.device("cpu"))
+    model = assemble.open_model(cfg, task.spec, torch.device("cpu"))
     made = Job(
         task=task,
         model=model,

@@ -9,12 +9,12 @@ import tiny
 import torch
 
 import seqtrain
-from seqtrain import run
+from seqtrain import assemble
 from seqtrain.batch import Fixed, Reals, Source, Spec
 from seqtrain.config import UserError
 from seqtrain.data import Layout, Series, histories
-from seqtrain.run import Loaded
 from seqtrain.tasks.forecasting import Forecasting
+from seqtrain.use import Loaded
 from seqtrain.windows import Channel, carry_forward
 
 NAN = math.nan
@@ -329,7 +329,7 @@ def test_several_channels():
 def test_the_forecast_of_several_channels_is_in_their_order(apart: bool):
     records = [series(*[[i % 3, 1000 + i * i % 7] for i in range(20)])]
     task = fitted(records, apart=apart)
-    model = run.open_model(tiny.config("forecasting"), task.spec, torch.device("cpu")).eval()
+    model = assemble.open_model(tiny.config("forecasting"), task.spec, torch.device("cpu")).eval()
     lines = ["[[1, null], [2, 1003]]", "[[0, 1000], [5, 1001]]"]
     answers = [np.array(answer["output"]) for answer in task.predict(model, lines, None)]
     assert [answer.shape for answer in answers] == [(2, 2), (2, 2)]

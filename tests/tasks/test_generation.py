@@ -11,9 +11,9 @@ import seqtrain
 from seqtrain.batch import Batching
 from seqtrain.config import UserError
 from seqtrain.data import Labelled
-from seqtrain.run import Loaded
 from seqtrain.tasks.generation import Generation, Stream
 from seqtrain.text import END, PAD
+from seqtrain.use import Loaded
 
 NAMES = [Labelled("Oslo", "no"), Labelled("Rom", "de"), Labelled("Ulm", "de")]
 

@@ -9,9 +9,9 @@ import tiny
 import seqtrain
 from seqtrain.config import UserError
 from seqtrain.data import Labelled
-from seqtrain.run import Loaded
 from seqtrain.tasks.sentiment import Sentiment
 from seqtrain.text import END, PAD, UNKNOWN
+from seqtrain.use import Loaded
 
 RECORDS = [Labelled("good film", "pos"), Labelled("bad", "neg")]
 WORDS = {"unit": "word", "lowercase": True, "min_count": 1, "vocab_size": 300}

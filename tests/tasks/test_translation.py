@@ -8,9 +8,9 @@ import tiny
 
 import seqtrain
 from seqtrain.data import Pair
-from seqtrain.run import Loaded
 from seqtrain.tasks.translation import Translation
 from seqtrain.text import BEGIN, END, PAD, UNKNOWN
+from seqtrain.use import Loaded
 
 CHARS = {"unit": "char", "lowercase": False, "min_count": 1, "vocab_size": 300}
 

@@ -1,0 +1,134 @@
+"""Puts the axes of a configuration together: device, data, task, model. The only place where they meet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from seqtrain.batch import Batching, Loader, Spec
+from seqtrain.config import UserError, build, locate
+from seqtrain.config.sources import ROOT
+from seqtrain.data.cache import prepared
+from seqtrain.data.report import Report
+from seqtrain.prepare import key_of
+from seqtrain.record import line
+from seqtrain.tasks.base import Task
+from seqtrain.train import Trainer
+
+Config = dict[str, Any]
+Records = dict[str, Sequence[Any]]
+Baselines = dict[str, dict[str, float]]
+EVALUATION = Batching(examples=128, positions=None)
+
+
+def open_device(cfg: Config) -> torch.device:
+    name, threads = cfg["device"]["name"], cfg["device"]["threads"]
+    if threads is not None:
+        torch.set_num_threads(threads)
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
+    if not there[name]:
+        raise UserError(f"device={name}: torch finds no such device here; device=cpu or device=auto will do")
+    return torch.device(name)
+
+
+def open_data(cfg: Config, task: Task) -> Any:
+    """The data, if it, the task and the model fit together: which their classes tell before anything is prepared."""
+    kind = locate(cfg["data"]["_target_"], cfg["trust"]).kind
+    if kind not in task.kinds:
+        raise UserError(
+            f"data of the kind {kind!r} does not fit this task, which takes {' or '.join(map(repr, task.kinds))}; "
+            f"data that fits: {', '.join(fitting('data', lambda found: found.kind in task.kinds))}"
+        )
+    outline = task.outline(kind)
+    model = locate(cfg["model"]["_target_"], cfg["trust"])
+    if reason := model.refuse(outline):
+        name = ", ".join(fitting("model", lambda found: found is model)) or model.__name__
+        fits = fitting("model", lambda found: found.refuse(outline) is None)
+        raise UserError(f"model={name} does not fit this task: {reason}; models that fit: {', '.join(fits)}")
+    return build(cfg["data"], cfg["trust"])
+
+
+def read(source: Any, split: str) -> Sequence[Any]:
+    records = source.read(split)
+    if not len(records):
+        raise UserError(f"data: the {split} split is empty")
+    return records
+
+
+def reported(task: Task, records: Records) -> Report:
+    """The report on the data, from the cache where they are large."""
+    if key_of(records["train"]) is None:
+        return task.report(records)
+
+    def make(folder: Path) -> None:
+        (folder / "report.json").write_text(json.dumps(task.report(records)), encoding="utf-8")
+
+    made = prepared(json.dumps(["report", fingerprint(records), task.state()]), make)
+    return Report(*json.loads((made / "report.json").read_text(encoding="utf-8")))
+
+
+def counts(records: Records) -> str:
+    return ", ".join(f"{len(found):,} {split}" for split, found in records.items()) + " records"
+
+
+def fitting(axis: str, fits: Callable[[Any], bool]) -> list[str]:
+    """The options of an axis whose class passes a test."""
+    files = sorted((ROOT / axis).glob("*.yaml"))
+    targets = {file.stem: yaml.safe_load(file.read_text(encoding="utf-8"))["_target_"] for file in files}
+    return [name for name, target in targets.items() if fits(locate(target, trust=False))]
+
+
+def open_model(cfg: Config, spec: Spec, device: torch.device) -> torch.nn.Module:
+    backbone = partial(build, cfg["backbone"], cfg["trust"])
+    return build(cfg["model"], cfg["trust"], spec=spec, backbone=backbone).to(device)
+
+
+def loaders(task: Task, records: Records, trainer: Trainer, seed: int) -> tuple[Loader, Loader]:
+    """Training and validation batches; with `overfit_batches`, the same few for both."""
+    train = task.loader(records["train"], Batching(trainer.batch_size, trainer.batch_tokens), seed)
+    if trainer.overfit_batches is not None:
+        few = train.only(trainer.overfit_batches)
+        return few, few
+    return train, task.loader(records["valid"], EVALUATION, None)
+
+
+def best_baseline(baselines: Baselines, task: Task) -> tuple[str, dict[str, float]]:
+    """The best simple method by the task's monitor, or, where none has that metric, the last one."""
+    sign = 1 if task.direction == "max" else -1
+    able = {name: scores for name, scores in baselines.items() if task.monitor in scores} or baselines
+    name = max(able, key=lambda name: sign * able[name].get(task.monitor, 0))
+    return name, able[name]
+
+
+def told(name: str, scores: dict[str, float]) -> str:
+    return f"(baseline, {name}: {line(scores)})"
+
+
+def fingerprint(records: Records) -> str:
+    """SHA-256 of all records, or of the keys that stand for them: whether two runs saw the same data."""
+    found = hashlib.sha256()
+
+    def feed(item: Any) -> None:
+        if isinstance(item, np.ndarray):
+            found.update(item.tobytes())
+        elif isinstance(item, str):
+            found.update(item.encode() + b"\0")
+        elif isinstance(item, Iterable):
+            for part in item:
+                feed(part)
+        else:
+            found.update(repr(item).encode())
+
+    for found_records in records.values():
+        feed(getattr(found_records, "key", found_records))
+    return found.hexdigest()
