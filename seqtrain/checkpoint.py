@@ -46,8 +46,8 @@ class Checkpoints:
     def save(self, step: int, checkpoint: Checkpoint, best: bool) -> None:
         """Writes `step-N` and points `last`, and perhaps `best`, to it. Whole checkpoints are all there ever is: a
         pointer moves when what it names is complete, and only what no pointer names is removed."""
-        same = [path.name for path in self.steps() if number(path)[0] == step]
-        name = f"step-{step}.{max(number(self.folder / name)[1] for name in same) + 1}" if same else f"step-{step}"
+        same = [path.name for path in self.steps() if number(path)[0] == step]  # the newest first
+        name = f"step-{step}.{number(Path(same[0]))[1] + 1}" if same else f"step-{step}"
         self.write(name, checkpoint)
         replace(self.folder / "last", name.encode() + b"\n")
         if best or self.named("best") in same:  # the same weights, perhaps with another record of them
@@ -90,7 +90,7 @@ class Checkpoints:
 
     def steps(self) -> list[Path]:
         """The step folders, the newest first."""
-        return sorted(filter(number, self.folder.glob("step-*")), key=number, reverse=True)
+        return sorted((path for path in self.folder.glob("step-*") if number(path)[0]), key=number, reverse=True)
 
     def drop_old(self) -> None:
         kept = {self.named("best"), self.named("last")}  # the last may not be the newest: after a damaged one
@@ -151,10 +151,10 @@ class Checkpoints:
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError, SafetensorError)
 
 
-def number(path: Path) -> tuple[int, int] | None:
-    """The step of a step folder, and how often it had been saved."""
+def number(path: Path) -> tuple[int, int]:
+    """The step of a step folder, 0 where it is none, and how often the step had been saved."""
     match = re.fullmatch(r"step-([0-9]{1,18})(?:\.([0-9]{1,18}))?", path.name)
-    return (int(match[1]), int(match[2] or 1)) if match else None
+    return (int(match[1]), int(match[2] or 1)) if match else (0, 0)
 
 
 def read(path: Path, root: Path | None = None) -> Checkpoint:
