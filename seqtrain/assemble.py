@@ -103,13 +103,16 @@ def open_model(cfg: Config, spec: Spec, device: torch.device) -> torch.nn.Module
 
 def check_size(cfg: Config, spec: Spec, weights: dict[str, torch.Tensor]) -> None:
     """Refuses a model that is larger than the weights there are for it, before it takes any memory."""
-    seen: dict[int, torch.nn.Parameter] = {}
-    most = sum(weight.numel() for weight in weights.values())
+    problem = UserError("checkpoint: the configuration describes a larger model than there are weights for")
+    room = [2 * len(weights) + 100, 2 * sum(weight.numel() for weight in weights.values()) + 10**6]  # ties come later
+    if any(isinstance(value, int) and value > room[1] for value in (*cfg["model"].values(), *cfg["backbone"].values())):
+        raise problem
 
     def count(module: torch.nn.Module, name: str, parameter: torch.nn.Parameter) -> None:
-        seen[id(parameter)] = parameter
-        if len(seen) > 2 * len(weights) + 100 or sum(each.numel() for each in seen.values()) > 2 * most + 10**6:
-            raise UserError("checkpoint: the configuration describes a larger model than there are weights for")
+        room[0] -= 1
+        room[1] -= parameter.numel()
+        if min(room) < 0:
+            raise problem
 
     hook = register_module_parameter_registration_hook(count)
     try:

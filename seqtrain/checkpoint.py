@@ -90,7 +90,7 @@ class Checkpoints:
 
     def steps(self) -> list[Path]:
         """The step folders, the newest first."""
-        return sorted((path for path in self.folder.glob("step-*") if number(path)[0]), key=number, reverse=True)
+        return sorted((path for path in self.folder.glob("step-*") if number(path)[0] >= 0), key=number, reverse=True)
 
     def drop_old(self) -> None:
         kept = {self.named("best"), self.named("last")}  # the last may not be the newest: after a damaged one
@@ -152,9 +152,9 @@ DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionErr
 
 
 def number(path: Path) -> tuple[int, int]:
-    """The step of a step folder, 0 where it is none, and how often the step had been saved."""
+    """The step of a step folder, -1 where it is none, and how often the step had been saved."""
     match = re.fullmatch(r"step-([0-9]{1,18})(?:\.([0-9]{1,18}))?", path.name)
-    return (int(match[1]), int(match[2] or 1)) if match else (0, 0)
+    return (int(match[1]), int(match[2] or 1)) if match else (-1, 0)
 
 
 def read(path: Path, root: Path | None = None) -> Checkpoint:

@@ -135,9 +135,11 @@ def differences(run: Path, whole: Path) -> list[str]:
         a, b = (Path(str(each.named(pointer))) for each in (mine, other))
         if a.stem != b.stem:
             found.append(f"{pointer}: {a}, {b}")
-        for file in ("model.safetensors", "training.safetensors", "task.json"):
-            if (mine.folder / a / file).read_bytes() != (other.folder / b / file).read_bytes():
-                found.append(f"{pointer}: {file}")
+        found += [
+            f"{pointer}: {file}"
+            for file in ("model.safetensors", "training.safetensors", "task.json")
+            if (mine.folder / a / file).read_bytes() != (other.folder / b / file).read_bytes()
+        ]
         texts = [
             json.loads((each.folder / name / "training.json").read_bytes()) for each, name in ((mine, a), (other, b))
         ]

@@ -76,7 +76,7 @@ def serve() -> None:
     import seqtrain.plots
     import seqtrain.replay
     import seqtrain.run
-    import seqtrain.use  # noqa: F401
+    import seqtrain.use
 
     for name in ("attention", "forecast", "confusion"):  # drawing takes longer than all else of a tiny run
         setattr(seqtrain.plots, name, lambda *_, **__: matplotlib.figure.Figure(figsize=(1, 1)))
