@@ -70,11 +70,14 @@ def free(folder: Path) -> str:
 def locked(folder: Path) -> Iterator[None]:
     """Holds a run folder for this process. The system gives the lock back however the process ends."""
     try:
-        file = (folder / "train.log").open("ab")
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with (folder / "train.log").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = os.dup(file.fileno())
     except BlockingIOError:
         raise UserError(f"{folder}: another run is writing into this folder; wait for it or stop it") from None
     except OSError as error:
         raise UserError(f"{folder}: the folder cannot be written ({error.strerror})") from None
-    with file:
+    try:
         yield
+    finally:
+        os.close(held)

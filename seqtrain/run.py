@@ -32,7 +32,7 @@ from seqtrain.assemble import (
     told,
 )
 from seqtrain.average import Average
-from seqtrain.checkpoint import Checkpoint, Checkpoints, put_weights
+from seqtrain.checkpoint import Checkpoint, Checkpoints, number, put_weights
 from seqtrain.config import UserError, build
 from seqtrain.decode import Decoder
 from seqtrain.disk import replace
@@ -52,7 +52,9 @@ def train(cfg: Config, folder: Path, resume: bool = False, sweep: bool = False) 
         try:
             return train_until(interruption, cfg, folder, resume, sweep)
         except Interrupted:
-            log.warning("to go on: seqtrain resume=%s", folder)
+            last = Checkpoints(folder).named("last")
+            where = f"at step {number(Path(last))[0]}" if last else "before the first checkpoint"
+            log.warning("interrupted %s; to go on: seqtrain resume=%s", where, folder)
             raise
 
 

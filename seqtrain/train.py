@@ -148,7 +148,7 @@ class Trainer:
         ):
             running = Running(job.device)
             if self.evaluates(progress, total):  # where the last run was stopped in the middle of it
-                self.rest(job, running, total, folder)
+                self.rest(job, running, total)
             since = time.perf_counter()
             while not self.done(progress, total):
                 size = job.train.size(progress.epoch)
@@ -167,13 +167,13 @@ class Trainer:
                     progress.seconds += time.perf_counter() - since
                     shown.update()
                     tick()
-                    self.rest(job, running, total, folder)
+                    self.rest(job, running, total)
                     if self.done(progress, total):
                         break
                     since = time.perf_counter()
         running.flush(job)
 
-    def rest(self, job: Job, running: Running, total: int, folder: Path) -> None:
+    def rest(self, job: Job, running: Running, total: int) -> None:
         """What is due between two steps: to evaluate, to save, and to stop where a signal came."""
         progress, best = job.progress, job.progress.best
         due, better = self.evaluates(progress, total), False
@@ -188,9 +188,8 @@ class Trainer:
                     raise
                 progress.best = best  # what could not be kept is not to be beaten
                 log.error("step %d: the checkpoint could not be saved (%s, %s); older ones stay whole, and the next "
-                          "save tries again", progress.step, told(error), free(folder))  # fmt: skip
+                          "save tries again", progress.step, told(error), free(job.checkpoints.run))  # fmt: skip
         if stop:
-            log.warning("interrupted at step %d; to go on: seqtrain resume=%s", progress.step, folder)
             raise Interrupted(128 + stop)
 
     def update(self, job: Job, group: list[Batch]) -> tuple[Tensor, Tensor]:

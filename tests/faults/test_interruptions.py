@@ -57,7 +57,7 @@ def test_signals_at_random_moments(server: Server, tmp_path: Path, scale: int) -
         ends.append(code)
         assert "Traceback" not in process.told
         if code:
-            assert re.search(rf"to go on: seqtrain resume={folder / 'run'}$", process.told, re.MULTILINE)
+            assert re.search(r"^interrupted at step \d+; to go on: seqtrain resume=run$", process.told, re.MULTILINE)
             code, told = server.run([f"resume={folder / 'run'}"], folder)
             assert code == 0, told
         assert not differences(folder / "run", tmp_path / task)
