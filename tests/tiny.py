@@ -19,6 +19,7 @@ from seqtrain.batch import Batching
 from seqtrain.checkpoint import Checkpoints
 from seqtrain.config import build, compose, sources
 from seqtrain.decode import Decoder
+from seqtrain.optimizer import make_optimizer
 from seqtrain.record import Recorder
 from seqtrain.train import Job, Trainer
 
