@@ -22,6 +22,7 @@ from seqtrain.data.report import Report
 from seqtrain.prepare import key_of
 from seqtrain.record import line
 from seqtrain.tasks.base import Task
+from seqtrain.threads import granted
 from seqtrain.train import Trainer, out_of_memory
 
 Config = dict[str, Any]
@@ -32,8 +33,7 @@ EVALUATION = Batching(examples=128, positions=None)
 
 def open_device(cfg: Config) -> torch.device:
     name, threads = cfg["device"]["name"], cfg["device"]["threads"]
-    if threads is not None:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or min(torch.get_num_threads(), granted()))
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])

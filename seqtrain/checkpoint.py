@@ -49,9 +49,9 @@ class Checkpoints:
         same = [path.name for path in self.steps() if number(path)[0] == step]  # the newest first
         name = f"step-{step}.{number(Path(same[0]))[1] + 1}" if same else f"step-{step}"
         self.write(name, checkpoint)
-        replace(self.folder / "last", name.encode() + b"\n")
         if best or self.named("best") in same:  # the same weights, perhaps with another record of them
             replace(self.folder / "best", name.encode() + b"\n")
+        replace(self.folder / "last", name.encode() + b"\n")  # at last: what it names has the best one on record
         for path in self.steps():
             if path.name in same:
                 self.remove(path)

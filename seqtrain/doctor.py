@@ -23,9 +23,11 @@ from seqtrain.checkpoint import Checkpoints, weights_of
 from seqtrain.config import build
 from seqtrain.decode import Decoder
 from seqtrain.models.base import Generator
+from seqtrain.optimizer import make_optimizer
 from seqtrain.record import Recorder
 from seqtrain.tasks.base import Task
-from seqtrain.train import Job, Trainer, make_optimizer, parts
+from seqtrain.threads import granted
+from seqtrain.train import Job, Trainer, parts
 
 Finding = tuple[str, bool, str]  # what was checked, whether it is well, what was found or what to do
 EXAMPLES = 8  # of the batch that the checks work on
@@ -79,11 +81,7 @@ def close(a: Tensor, b: Tensor, tolerance: float, cure: str) -> tuple[bool, str]
 
 
 def threads(patient: Patient) -> Iterator[Finding]:
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with_limit = Path("/sys/fs/cgroup/cpu.max")
-    if with_limit.is_file() and (quota := with_limit.read_text().split())[0] != "max":
-        there = max(1, min(there, int(quota[0]) // int(quota[1])))
-    used = torch.get_num_threads()
+    there, used = granted(), torch.get_num_threads()
     cure = "" if used <= there else f": device.threads={there} would not let them wait for one another"
     yield "", used <= there, f"{used} threads, {there} cores{cure}"
 
@@ -215,7 +213,7 @@ def new_job(patient: Patient, folder: Path) -> Job:
         device=patient.device,
         recorder=Recorder(folder, 0),
         checkpoints=Checkpoints(folder),
-        baseline="",
+        baseline=str,
     )
 
 

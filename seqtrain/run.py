@@ -9,7 +9,7 @@ import platform
 import resource
 import sys
 from contextlib import closing
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,10 @@ from seqtrain.checkpoint import Checkpoint, Checkpoints, number, put_weights
 from seqtrain.config import UserError, build
 from seqtrain.decode import Decoder
 from seqtrain.disk import replace
+from seqtrain.optimizer import make_optimizer
 from seqtrain.record import Recorder, line
 from seqtrain.tasks.base import Task
-from seqtrain.train import Interrupted, Interruption, Job, Progress, Trainer, evaluate, make_optimizer
+from seqtrain.train import Interrupted, Interruption, Job, Progress, Trainer, evaluate
 
 log = logging.getLogger(__name__)
 RSS_UNITS_A_MIB = 1024**2 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
@@ -79,7 +80,8 @@ def train_until(interruption: Interruption, cfg: Config, folder: Path, resume: b
         check_data(checkpoint, data)
         checkpoints.restore(task.load_state, checkpoint.task)
     model = open_model(cfg, task.spec, device)
-    torch.use_deterministic_algorithms(trainer.deterministic)
+    if trainer.deterministic != torch.are_deterministic_algorithms_enabled():  # the call imports torch's compiler
+        torch.use_deterministic_algorithms(trainer.deterministic)
     size = sum(p.numel() for p in model.parameters())
     log.info("%s\n%s; %s parameters on %s", folder, counts(records), f"{size:,}", device)
 
@@ -96,8 +98,12 @@ def train_until(interruption: Interruption, cfg: Config, folder: Path, resume: b
         for text in report.lines:
             log.info("  %s", text)
         replace(folder / "data.json", json.dumps(report.figures, indent=1, ensure_ascii=False).encode())
-    log.info("the baselines …")
-    baselines = task.baselines(records["train"], records["valid"])
+
+    @cache  # at the first evaluation: a training should not wait for them
+    def baselines() -> Baselines:
+        log.info("the baselines …")
+        return task.baselines(records["train"], records["valid"])
+
     job = Job(
         task=task,
         model=model,
@@ -110,7 +116,7 @@ def train_until(interruption: Interruption, cfg: Config, folder: Path, resume: b
         device=device,
         recorder=Recorder(folder, checkpoint.training["progress"]["step"] if checkpoint else 0),
         checkpoints=checkpoints,
-        baseline=told(*best_baseline(baselines, task)),
+        baseline=lambda: told(*best_baseline(baselines(), task)),
         interruption=interruption,
         data=data,
     )
@@ -121,7 +127,7 @@ def train_until(interruption: Interruption, cfg: Config, folder: Path, resume: b
             checkpoints.restore(job.restore, checkpoint)
             log.info("going on at step %d", job.progress.step)
         trainer.fit(job, folder)
-        return finish(job, records, baselines, folder, cfg, sweep)
+        return finish(job, records, baselines(), folder, cfg, sweep)
 
 
 def check_data(checkpoint: Checkpoint, data: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqtrain import metrics
+from seqtrain import metrics, optimizer
 from seqtrain.average import Average
 from seqtrain.batch import Batch, Loader, join, map_tensors
 from seqtrain.checkpoint import Checkpoint, Checkpoints, put_weights, weights_of
@@ -74,7 +74,7 @@ class Job:
     device: torch.device
     recorder: Recorder
     checkpoints: Checkpoints
-    baseline: str
+    baseline: Callable[[], str]
     progress: Progress = field(default_factory=Progress)
     carried: Any = None  # the model's state where the next batch continues this one
     interruption: Interruption = field(default_factory=lambda: Interruption())
@@ -215,7 +215,7 @@ class Trainer:
                 scale = scale * (self.clip / norm).clamp(max=1)
             for gradient in gradients:
                 gradient.mul_(scale)
-            job.optimizer.step()
+            optimizer.step(job.optimizer)
             job.average.update()
         job.optimizer.zero_grad(set_to_none=True)
         return loss_sum, count
@@ -293,10 +293,10 @@ class Trainer:
         job.schedule.observe(better)
         job.recorder.scalars(progress.step, found, "valid")
         progress.curve.append({"step": progress.step, "seconds": round(progress.seconds, 1), **found})
-        mark = " *" if better else ""
+        mark, baseline = " *" if better else "", job.baseline()
         log.info("step %d  epoch %d  train loss %.3f", progress.step, progress.epoch, running.loss)
         log.info("  valid  %s%s", line(found), mark)
-        log.info("  %s", job.baseline)
+        log.info("  %s", baseline)
         if value != value:
             raise Diverged(f"{task.monitor} is {value} at step {progress.step}: a lower optimizer.lr may help")
         return better
@@ -482,16 +482,3 @@ def evaluate(
             totals = metrics.add(totals, task.measure(model, batch, output.scores, loader.examples, decoder))
             shown.update()
     return totals
-
-
-def make_optimizer(make: Any, model: nn.Module) -> torch.optim.Optimizer:
-    """Weight decay is for matrices; vectors go without. Each group remembers its highest learning rate."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1]},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    optimizer = make(params=groups)
-    for group in optimizer.param_groups:
-        group["peak_lr"] = group["lr"]
-    return optimizer

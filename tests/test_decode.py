@@ -157,11 +157,11 @@ def beam_of(probabilities: dict[int, list[float]], size: int, length_penalty: fl
         return Beam(Chain(probabilities), batch, END, torch.tensor([4]), size, length_penalty).search()[0].ids
 
 
-@pytest.mark.parametrize(("length_penalty", "wanted"), [(0.0, []), (1.0, [1, 1, 1, 1])])
-def test_a_beam_goes_on_while_a_longer_output_may_still_win(length_penalty, wanted):
-    """To end at once scores log 0.55 = -0.60, to go on to the bound log 0.45 / 1.5 = -0.53."""
+@pytest.mark.parametrize(("end", "wanted"), [(0.55, []), (0.45, [1, 1, 1, 1])])
+def test_a_beam_goes_on_while_a_living_hypothesis_is_ahead(end: float, wanted: list[int]):
+    """To end at once, with probability `end`, or to go on to the bound with the rest of it."""
     never = 1e-9
-    assert beam_of({END: [never, 0.45, never, 0.55], 1: [never, 1, never, never]}, 1, length_penalty) == wanted
+    assert beam_of({END: [never, 1 - end, never, end], 1: [never, 1, never, never]}, 1, 1.0) == wanted
 
 
 def test_a_beam_stays_full_where_a_hypothesis_ends():

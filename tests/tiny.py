@@ -19,8 +19,9 @@ from seqtrain.batch import Batching
 from seqtrain.checkpoint import Checkpoints
 from seqtrain.config import build, compose, sources
 from seqtrain.decode import Decoder
+from seqtrain.optimizer import make_optimizer
 from seqtrain.record import Recorder
-from seqtrain.train import Job, Trainer, make_optimizer
+from seqtrain.train import Job, Trainer
 
 TASKS = ("translation", "sentiment", "generation", "forecasting")
 OWN = Path(__file__).parent / "data" / "own"
@@ -117,6 +118,6 @@ def job(cfg: dict[str, Any], place: Path | None = None) -> tuple[Trainer, Job, d
         device=torch.device("cpu"),
         recorder=Mock(spec=Recorder),
         checkpoints=Checkpoints(place or Path("nowhere")),
-        baseline="",
+        baseline=lambda: "",
     )
     return trainer, made, records

@@ -16,7 +16,7 @@ class ETT:
 
     def __init__(self, set: str):
         file = fetch(f"ett/{set}.csv")
-        (series,) = frames.to_series([frames.read_file(file)], Layout(CHANNELS, frequency="h"), file.name)
+        (series,) = frames.to_series([frames.read_file(str(file))], Layout(CHANNELS, frequency="h"), file.name)
         self.series = series._replace(name=set).cut(0, 14400)
 
     def read(self, split: str) -> list[Series]:

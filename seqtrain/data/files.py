@@ -69,11 +69,7 @@ def open_text(name: str, setting: str, encoding: str) -> File:
 
     Raises `UserError` where it is missing, unreadable, damaged, empty or binary, or not in the encoding.
     """
-    path = Path(name).expanduser()
-    if not path.exists():
-        raise UserError(f"{setting}={name}: there is no such file{did_you_mean(near_path(path))}")
-    if path.is_dir():
-        raise UserError(f"{setting}={name}: this is a folder; expected a file")
+    find(name, setting)
     data = read_utf8(name, f"{setting}={name}", encoding)
     digest = checked(data, name)
     begin = len(codecs.BOM_UTF8) if data[:3] == codecs.BOM_UTF8 else 0
@@ -81,6 +77,16 @@ def open_text(name: str, setting: str, encoding: str) -> File:
     if not any(chunk.removeprefix(codecs.BOM_UTF8).strip() for chunk in file.chunks()):
         raise UserError(f"{setting}={name}: the file is empty")
     return file
+
+
+def find(name: str, setting: str) -> Path:
+    """The file of a name; `UserError` where there is none."""
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise UserError(f"{setting}={name}: there is no such file{did_you_mean(near_path(path))}")
+    if path.is_dir():
+        raise UserError(f"{setting}={name}: this is a folder; expected a file")
+    return path
 
 
 def read_utf8(name: str, named: str, encoding: str) -> bytes | mmap.mmap:

@@ -4,19 +4,19 @@ without a word. pandas is imported when the first table is read."""
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import logging
-import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from seqtrain.config import UserError, near_path
+from seqtrain.config import UserError
 from seqtrain.config.spelling import did_you_mean, near
 from seqtrain.data import SPLITS, Layout, Series, check_split
+from seqtrain.data.files import content, find, open_text
+from seqtrain.data.splits import check_shares
 
 Table = Any  # a pandas.DataFrame; pandas is imported where it is needed, and its types tell too little apart
 Column = Any  # a pandas.Series
@@ -26,20 +26,12 @@ log = logging.getLogger(__name__)
 MISSING = ("", "na", "n/a", "nan", "null", "none")
 
 
-def read_file(file: Path) -> Table:
-    """The rows of a .csv or .parquet file, either also with .gz; cells of a CSV as text. The index names the lines."""
-    if not file.is_file():
-        raise UserError(f"{file}: there is no such file{did_you_mean(near_path(file))}")
-    try:
-        data = file.read_bytes()
-        data = gzip.decompress(data) if file.suffix == ".gz" else data
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{file}: the file is damaged or was cut off ({error}); copy it anew") from None
-    except OSError as error:
-        raise UserError(f"{file}: the file cannot be read ({error.strerror or error})") from None
-    if Path(file.name.removesuffix(".gz")).suffix == ".parquet":
-        return read_parquet(data, str(file))
-    return read_csv(data, str(file))
+def read_file(name: str, setting: str = "data", encoding: str = "utf-8") -> Table:
+    """The rows of a .parquet file or of a CSV file, gzipped or not; cells of a CSV as text. The index names the lines.
+    setting: the key that names the file, such as data.train."""
+    if Path(name.removesuffix(".gz")).suffix == ".parquet":
+        return read_parquet(bytes(content(find(name, setting), f"{setting}={name}")), name)
+    return read_csv(bytes(open_text(name, setting, encoding).data).decode("utf-8-sig"), name)
 
 
 def read_parquet(data: bytes, where: str) -> Table:
@@ -56,15 +48,10 @@ def read_parquet(data: bytes, where: str) -> Table:
     return labelled(table, range(1, len(table) + 1), where)
 
 
-def read_csv(data: bytes, where: str) -> Table:
+def read_csv(text: str, where: str) -> Table:
     """Cells are separated by what the first line has most of: commas, semicolons or tabs."""
     import pandas as pd
 
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise UserError(f"{where}, line {line}: not UTF-8; save the table as UTF-8") from None
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator(text.partition("\n")[0]))
     names = [name.strip() for name in next(reader, [])]
     if not names:
@@ -262,8 +249,7 @@ def tell_gaps(groups: dict[str, Column], grids: dict[str, Dates], where: str) ->
 
 def shares(series: Sequence[Series], valid: float, test: float) -> list[np.datetime64]:
     """The first dates of validation and of test, which have these shares of all dates."""
-    if valid + test >= 1:
-        raise UserError(f"data.valid_share={valid} and data.test_share={test} leave nothing to train on")
+    check_shares(valid, test)
     times = np.unique(np.concatenate([one.times for one in series]))
     counts = [round(len(times) * share) for share in (valid + test, test)]
     return [times[-max(count, 1)] for count in counts]

@@ -43,7 +43,7 @@ def from_line(line: str, number: int, context: int, horizon: int, name: str, lay
 def from_table(lines: Sequence[str], context: int, horizon: int, names: Sequence[str], layout: Layout) -> list[Series]:
     """The rows of a table up to the last with a value are history; rows after it tell covariates that are known ahead.
     names: the series that can be forecast. Raises `UserError`."""
-    found = frames.to_series([frames.read_csv("\n".join(lines).encode(), "input")], layout, "input")
+    found = frames.to_series([frames.read_csv("\n".join(lines), "input")], layout, "input")
     if layout.id is None:
         found = [series._replace(name=names[0]) for series in found]
     return [future(series, context, horizon, names) for series in found]

@@ -21,7 +21,7 @@ class Weather:
     def __init__(self, past: Sequence[str]):
         file = fetch("weather/seattle-weather.csv")
         layout = Layout(("temp_max",), past=tuple(past), frequency="D")
-        (series,) = frames.to_series([frames.read_file(file)], layout, file.name)
+        (series,) = frames.to_series([frames.read_file(str(file))], layout, file.name)
         self.series = series._replace(name="Seattle")
 
     def read(self, split: str) -> list[Series]:

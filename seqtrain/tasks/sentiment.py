@@ -85,6 +85,8 @@ class Sentiment(Task):
             "majority class": [Counter(labels).most_common(1)[0][0]] * len(records),
             "bag of words": linear_classifier(texts, labels, asked, order=1),
             "bag of bigrams": linear_classifier(texts, labels, asked, order=2),
+            "NB-SVM of words": linear_classifier(texts, labels, asked, order=1, naive_bayes=True),
+            "NB-SVM of bigrams": linear_classifier(texts, labels, asked, order=2, naive_bayes=True),
         }
         return {name: metrics.classification(self.confusion(records, guess)) for name, guess in guesses.items()}
 

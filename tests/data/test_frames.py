@@ -17,6 +17,7 @@ HEAD = "date,shop,sales,holiday"
 ROWS = [f"2024-01-{i + 1:02},north,{i}.5,{i % 2}" for i in range(10)]
 OPTIONS: dict[str, Any] = dict.fromkeys(("valid", "test", "id", "frequency", "date_format"))
 OPTIONS |= {"date": "date", "targets": ["sales"], "past": [], "known": [], "valid_share": 0.2, "test_share": 0.3}
+OPTIONS |= {"encoding": "utf-8"}
 
 
 def table(place: Path, *lines: str, name: str = "t.csv") -> str:
@@ -196,11 +197,16 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "empty.csv").write_bytes(b"")
     with pytest.raises(UserError, match=r"empty\.csv: the file is empty"):
         own(str(tmp_path / "empty.csv"))
-    (tmp_path / "latin.csv").write_bytes(f"{HEAD}\n{ROWS[0]}\n".replace("north", "Köln").encode("latin1"))
-    with pytest.raises(UserError, match=r"latin\.csv, line 2: not UTF-8"):
+    (tmp_path / "latin.csv").write_bytes(f"{HEAD}\n{ROWS[0]}\n{ROWS[1]}\n".replace("north", "Köln").encode("latin1"))
+    with pytest.raises(
+        UserError, match=r"latin\.csv: not UTF-8 at line 2; it looks like cp1252: data\.encoding=cp1252 reads"
+    ):
         own(str(tmp_path / "latin.csv"))
+    assert only(str(tmp_path / "latin.csv"), encoding="cp1252", id="shop", targets=["sales"]).name == "Köln"
+    with pytest.raises(UserError, match=r"data\.encoding=utf9: there is no such encoding; did you mean utf-8"):
+        own(there, encoding="utf9")
     (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(Path(there).read_bytes())[:-30])
-    with pytest.raises(UserError, match=r"cut\.csv\.gz: the file is damaged or was cut off"):
+    with pytest.raises(UserError, match=r"data\.train=.*cut\.csv\.gz: the gzipped file is damaged or cut off"):
         own(str(tmp_path / "cut.csv.gz"))
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(UserError, match=r"bad\.parquet: this is no whole Parquet file"):
