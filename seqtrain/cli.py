@@ -235,8 +235,14 @@ def run_from(mode: str, path: str, configs: sources.Configs, args: argparse.Name
         handlers = [logging.StreamHandler(sys.stdout), logging.FileHandler(place / "train.log")]
         handlers[1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         log_to(handlers)
+        before = (place / "config.yaml").read_bytes()
         guard(lambda: folder.rewrite(place, config, schema))
-        guard(lambda: train(config, place, resume=True), place)
+        try:
+            guard(lambda: train(config, place, resume=True), place)
+        except SystemExit as end:
+            if end.code == 2:  # refused: nothing has changed
+                disk.replace(place / "config.yaml", before)
+            raise
     return 0
 
 
