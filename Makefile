@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train test check readme results tensorboard
+.PHONY: help train test faults check readme results tensorboard
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,6 +14,9 @@ train: $(VENV)/installed  ## make the environment and train the default: transla
 
 test: $(VENV)/installed  ## make the environment and run the tests
 	$(BIN)/pytest -n auto
+
+faults: $(VENV)/installed  ## the long form of the tests of faults: kills, damage, full disks (an hour or two of one core)
+	$(BIN)/pytest tests/faults --long -s
 
 check: $(VENV)/installed  ## format, lint and types
 	$(BIN)/ruff format --check .

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from seqtrain.batch import Batching, Loader, Spec
 from seqtrain.config import UserError, build, locate
@@ -22,7 +23,7 @@ from seqtrain.prepare import key_of
 from seqtrain.record import line
 from seqtrain.tasks.base import Task
 from seqtrain.threads import granted
-from seqtrain.train import Trainer
+from seqtrain.train import Trainer, out_of_memory
 
 Config = dict[str, Any]
 Records = dict[str, Sequence[Any]]
@@ -90,7 +91,35 @@ def fitting(axis: str, fits: Callable[[Any], bool]) -> list[str]:
 
 def open_model(cfg: Config, spec: Spec, device: torch.device) -> torch.nn.Module:
     backbone = partial(build, cfg["backbone"], cfg["trust"])
-    return build(cfg["model"], cfg["trust"], spec=spec, backbone=backbone).to(device)
+    try:
+        return build(cfg["model"], cfg["trust"], spec=spec, backbone=backbone).to(device)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise UserError(
+            "the model does not fit in memory; a smaller model.hidden_size or model.num_layers may"
+        ) from None
+
+
+def check_size(cfg: Config, spec: Spec, weights: dict[str, torch.Tensor]) -> None:
+    """Refuses a model that is larger than the weights there are for it, before it takes any memory."""
+    problem = UserError("checkpoint: the configuration describes a larger model than there are weights for")
+    room = [2 * len(weights) + 100, 2 * sum(weight.numel() for weight in weights.values()) + 10**6]  # ties come later
+    if any(isinstance(value, int) and value > room[1] for value in (*cfg["model"].values(), *cfg["backbone"].values())):
+        raise problem
+
+    def count(module: torch.nn.Module, name: str, parameter: torch.nn.Parameter) -> None:
+        room[0] -= 1
+        room[1] -= parameter.numel()
+        if min(room) < 0:
+            raise problem
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        with torch.device("meta"):
+            open_model(cfg, spec, torch.device("meta"))
+    finally:
+        hook.remove()
 
 
 def loaders(task: Task, records: Records, trainer: Trainer, seed: int) -> tuple[Loader, Loader]:

@@ -123,6 +123,13 @@ class Batch(NamedTuple):
             every += self.source.shape[0] * self.source.shape[1]
         return real, every
 
+    def take(self, rows: slice) -> Batch:
+        """Some neighbouring examples, padded as they are here."""
+        width, start, stop = self.target.shape[1], *rows.indices(len(self.target))[:2]
+        inside = (self.index >= start * width) & (self.index < stop * width)
+        cut = {k: v[rows] for k, v in self._asdict().items() if isinstance(v, Tensor | np.ndarray)}
+        return self._replace(**cut | {"index": self.index[inside] - start * width})
+
     def real(self, positions: Num[Tensor, "B T *F"]) -> Num[Tensor, "N *F"]:
         """Gathers what stands at the real target positions."""
         return positions.flatten(0, 1)[self.index]
@@ -151,6 +158,16 @@ def map_tensors(function: Callable[[Tensor], Tensor], tree: Any) -> Any:
     if isinstance(tree, dict):
         return {key: map_tensors(function, item) for key, item in tree.items()}
     return tree
+
+
+def join(trees: Sequence[Any]) -> Any:
+    """Trees of the same form as one, their tensors laid end to end: the states of the parts of a batch."""
+    leaves: list[list[Tensor]] = []
+    for tree in trees:
+        leaves.append([])
+        map_tensors(lambda tensor: leaves[-1].append(tensor) or tensor, tree)
+    joined = iter([torch.cat(same) for same in zip(*leaves, strict=True)])
+    return map_tensors(lambda tensor: next(joined), trees[0])
 
 
 class Ragged:

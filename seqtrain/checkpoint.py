@@ -2,7 +2,8 @@
 
 A checkpoint is a folder `step-N` of `model.safetensors` (the weights to use), `training.safetensors` and
 `training.json` (all that a resumed training needs), `task.json` (what the task learned from the data),
-`config.yaml` and `checksums.json`. The files `last` and `best` beside the folders name one of them.
+`config.yaml` and `checksums.json`; a step that is saved again is `step-N.2`. The files `last` and `best` beside the
+folders name one of them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +21,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from seqtrain.config import UserError
+from seqtrain.config import UserError, in_brief
+from seqtrain.disk import contents, replace, sync, write
 
 FORMAT = 1
+FILES = ("model.safetensors", "training.safetensors", "training.json", "task.json", "config.yaml")
 log = logging.getLogger(__name__)
 
 
@@ -41,7 +44,21 @@ class Checkpoints:
         self.keep = keep
 
     def save(self, step: int, checkpoint: Checkpoint, best: bool) -> None:
-        """Writes `step-N` and points `last`, and perhaps `best`, to it. Whole checkpoints are all there ever is."""
+        """Writes `step-N` and points `last`, and perhaps `best`, to it. Whole checkpoints are all there ever is: a
+        pointer moves when what it names is complete, and only what no pointer names is removed."""
+        same = [path.name for path in self.steps() if number(path)[0] == step]  # the newest first
+        name = f"step-{step}.{number(Path(same[0]))[1] + 1}" if same else f"step-{step}"
+        self.write(name, checkpoint)
+        if best or self.named("best") in same:  # the same weights, perhaps with another record of them
+            replace(self.folder / "best", name.encode() + b"\n")
+        replace(self.folder / "last", name.encode() + b"\n")  # at last: what it names has the best one on record
+        for path in self.steps():
+            if path.name in same:
+                self.remove(path)
+        self.drop_old()
+
+    def write(self, name: str, checkpoint: Checkpoint) -> None:
+        """Writes a folder that takes its name when it is complete."""
         tree, tensors = pack(checkpoint.training)
         files = {
             "model.safetensors": save({name: weight.contiguous() for name, weight in checkpoint.weights.items()}),
@@ -52,75 +69,108 @@ class Checkpoints:
         }
         sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         files["checksums.json"] = json.dumps({"format": FORMAT, "sha256": sums}, indent=1).encode()
-        name = f"step-{step}"
         new = self.folder / f".{name}"
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        for file, content in files.items():
-            write(new / file, content)
-        if (self.folder / name).exists():  # the same step again: the same weights, perhaps another record of them
-            shutil.rmtree(self.folder / name)
-        new.rename(self.folder / name)
-        self.point("last", name)
-        if best:
-            self.point("best", name)
-        self.drop_old()
+        try:
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir(parents=True)
+            for file, content in files.items():
+                write(new / file, content)
+            sync(new)
+            new.rename(self.folder / name)
+        except OSError:
+            shutil.rmtree(new, ignore_errors=True)  # a full disk has better uses for half a checkpoint
+            raise
+        sync(self.folder)
 
-    def point(self, pointer: str, name: str) -> None:
-        write(self.folder / f".{pointer}", name.encode() + b"\n")
-        (self.folder / f".{pointer}").replace(self.folder / pointer)
+    def write_bad(self, step: int, checkpoint: Checkpoint) -> None:
+        """Writes `bad-step-N`, what a step began with that went wrong; the last such one stays."""
+        for path in self.folder.glob("bad-step-*"):
+            self.remove(path)
+        self.write(f"bad-step-{step}", checkpoint)
 
     def steps(self) -> list[Path]:
         """The step folders, the newest first."""
-        found = [path for path in self.folder.glob("step-*") if path.name[5:].isdigit()]
-        return sorted(found, key=lambda path: -int(path.name[5:]))
+        return sorted((path for path in self.folder.glob("step-*") if number(path)[0] >= 0), key=number, reverse=True)
 
     def drop_old(self) -> None:
         kept = {self.named("best"), self.named("last")}  # the last may not be the newest: after a damaged one
         for path in self.steps()[self.keep :]:
             if path.name not in kept:
-                shutil.rmtree(path, ignore_errors=True)
+                self.remove(path)
+
+    def remove(self, path: Path) -> None:
+        """Removes a folder, which is no checkpoint any more from the first moment on."""
+        gone = path.with_name(f".{path.name}")
+        shutil.rmtree(gone, ignore_errors=True)
+        try:
+            path.rename(gone)
+        except OSError as error:
+            log.warning("%s: it cannot be removed (%s)", path, error.strerror)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def clean(self) -> None:
+        """Removes what a killed run left half written or half removed."""
+        for path in self.folder.glob(".*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def named(self, pointer: str) -> str | None:
-        file = self.folder / pointer
-        return file.read_text().strip() if file.exists() else None
+        try:
+            return contents(self.folder / pointer, self.run, limit=4096).decode().strip()
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            log.warning("%s: damaged (%s)", self.folder / pointer, error)
+            return None
 
     def load(self, pointer: str) -> Checkpoint:
         """The checkpoint that a pointer names; where it is damaged, the newest whole one, which is said."""
         name, problem = self.named(pointer), "nothing"
         candidates = self.steps()
         candidates.sort(key=lambda path: path.name != name)  # stable: the named one, then the newest
+        if candidates and candidates[0].name != name:
+            log.warning("%s names no checkpoint; trying the newest", self.folder / pointer)
         for path in candidates:
             try:
-                checkpoint = read(path)
-            except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-                problem = str(error)
-                log.warning("%s: damaged (%s); trying the one before", path, error)
-                continue
-            return checkpoint
+                return read(path, self.run)
+            except DAMAGE as error:
+                problem = str(error) or type(error).__name__
+                log.warning("%s: damaged (%s); trying the one before", path, problem)
         raise UserError(f"{self.run}: there is no whole checkpoint in it ({problem})")
 
+    def restore(self, take: Callable[[Any], Any], kept: Any) -> Any:
+        """Hands what was read to what makes use of it. Its checksum is right; its content may be a stranger's."""
+        try:
+            return take(kept)
+        except UserError:
+            raise
+        except Exception as error:
+            problem = in_brief(f"{type(error).__name__}: {error}")
+            raise UserError(f"{self.run}: the checkpoint does not fit this configuration ({problem})") from error
 
-def read(path: Path) -> Checkpoint:
-    """Reads and verifies one step folder. Raises ValueError or OSError where it is not what was written."""
-    record = json.loads((path / "checksums.json").read_bytes())
+
+DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError, SafetensorError)
+
+
+def number(path: Path) -> tuple[int, int]:
+    """The step of a step folder, -1 where it is none, and how often the step had been saved."""
+    match = re.fullmatch(r"step-([0-9]{1,18})(?:\.([0-9]{1,18}))?", path.name)
+    return (int(match[1]), int(match[2] or 1)) if match else (-1, 0)
+
+
+def read(path: Path, root: Path | None = None) -> Checkpoint:
+    """Reads and verifies one step folder, whose files lie in `root`. Raises one of DAMAGE where it is not what was
+    written."""
+    root = root or path
+    record = json.loads(contents(path / "checksums.json", root, limit=2**16))
     if record["format"] != FORMAT:
         raise ValueError(f"format {record['format']}, this version reads {FORMAT}")
     files = {}
-    for file, checksum in record["sha256"].items():
-        files[file] = (path / Path(file).name).read_bytes()
-        if hashlib.sha256(files[file]).hexdigest() != checksum:
+    for file in FILES:
+        files[file] = contents(path / file, root)
+        if hashlib.sha256(files[file]).hexdigest() != record["sha256"][file]:
             raise ValueError(f"{file} differs from its checksum")
     training = unpack(json.loads(files["training.json"]), load(files["training.safetensors"]))
     return Checkpoint(load(files["model.safetensors"]), training, json.loads(files["task.json"]))
-
-
-def write(file: Path, content: bytes) -> None:
-    """Writes a file through to the disk."""
-    with file.open("wb") as out:
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
@@ -132,9 +182,9 @@ def put_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
     """Copies weights into a model of the very same shape."""
     for name, own in weights_of(model).items():
         found = weights.get(name)
-        if found is None or found.shape != own.shape:
-            shape = "nothing" if found is None else f"{tuple(found.shape)}"
-            raise UserError(f"checkpoint: expected {name} of shape {tuple(own.shape)}, found {shape}")
+        if found is None or found.shape != own.shape or found.dtype != own.dtype:
+            shape = "nothing" if found is None else f"{tuple(found.shape)} of {found.dtype}"
+            raise UserError(f"checkpoint: expected {name} of shape {tuple(own.shape)} of {own.dtype}, found {shape}")
         own.copy_(found)
 
 

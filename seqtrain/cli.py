@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from seqtrain import folder, sweep, threads
+from seqtrain import disk, folder, sweep, threads
 from seqtrain.config import UserError, compose, sources
 from seqtrain.config.schema import conform
 from seqtrain.config.spelling import did_you_mean, near
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one command line and returns its exit code: 0 done, 1 failed, 2 misconfigured, 130 or 143 interrupted."""
+    """Runs one command line and returns its exit code: 0 done, 1 failed, 2 misconfigured, 128 + n ended by signal n."""
     threads.wait_politely()
     try:
         code = run(read_arguments(sys.argv[1:] if argv is None else argv))
@@ -97,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if (wanted := folder.wanted(args.overrides)) is not None:
         return run_from(*wanted, configs, args)
+    auto = "resume=auto" in args.overrides
+    args.overrides = [word for word in args.overrides if word != "resume=auto"]
     composed = compose.compose(configs, args.overrides, args.multirun)
     words = [*hydra_flags(args), *composed.overrides]
     if args.cfg == "job" and not args.package and not args.resolve:
@@ -108,8 +110,12 @@ def run(args: argparse.Namespace) -> int:
     sweeps = args.multirun or composed.hydra.hydra.mode == RunMode.MULTIRUN
     if composed.config["mode"] == "inspect":
         return inspect(composed.config, sweeps)
+    if composed.config["mode"] == "doctor":
+        return doctor(composed.config, sweeps)
     if sweeps:
         return run_sweep(composed, words, root, name)
+    if auto and (place := folder.unfinished(composed.hydra, composed.config, configs)):
+        return run_from("train", str(place), configs, argparse.Namespace(**vars(args) | {"overrides": []}))
     return call_hydra([*words, folder.reserve(composed.hydra, composed.overrides, "run")], root, name)
 
 
@@ -148,11 +154,16 @@ def job(cfg: DictConfig) -> float:
     hydra = HydraConfig.get()
     place, schema = Path(hydra.runtime.output_dir), compose.schema_of_job()
     config = conform(compose.plain(cfg)[0], schema)
-    guard(lambda: folder.claim(place, config, schema))
-    config["trust"] = True  # it came from the user's own command line
-    if hydra.mode == RunMode.MULTIRUN:
-        return sweep.run_job(config, place, list(hydra.overrides.task))
-    return guard(lambda: train(config, place), place)
+
+    def work() -> float:
+        with disk.locked(place):
+            folder.claim(place, config, schema)
+            config["trust"] = True  # it came from the user's own command line
+            if hydra.mode == RunMode.MULTIRUN:
+                return sweep.run_job(config, place, list(hydra.overrides.task))
+            return guard(lambda: train(config, place), place, new=True)
+
+    return guard(work)
 
 
 def train(config: dict[str, Any], place: Path, **how: bool) -> float:
@@ -161,13 +172,14 @@ def train(config: dict[str, Any], place: Path, **how: bool) -> float:
     return run.train(config, place, **how)
 
 
-def guard(work: Callable[[], Any], place: Path | None = None) -> Any:
-    """Does the work of a run. The user's mistakes end in exit code 2, anything else, with its traceback, in 1."""
+def guard(work: Callable[[], Any], place: Path | None = None, new: bool = False) -> Any:
+    """Does the work of a run. The user's mistakes end in exit code 2 and leave no new folder; anything else, with its
+    traceback, in 1."""
     try:
         return work()
     except UserError as error:
         tell(f"seqtrain: {error}")
-        if place:
+        if place and new:
             folder.discard(place)
         raise SystemExit(2) from None
     except FloatingPointError as error:  # diverged: the message says it all
@@ -175,6 +187,9 @@ def guard(work: Callable[[], Any], place: Path | None = None) -> Any:
         raise SystemExit(1) from None
     except BrokenPipeError:
         raise
+    except OSError as error:  # the disk, as a rule
+        tell(f"seqtrain: {disk.told(error)}" + (f"; when that is mended: seqtrain resume={place}" if place else ""))
+        raise SystemExit(1) from None
     except Exception:
         tell(traceback.format_exc().rstrip())
         raise SystemExit(1) from None
@@ -206,22 +221,28 @@ def log_to(handlers: list[logging.Handler]) -> None:
 def run_from(mode: str, path: str, configs: sources.Configs, args: argparse.Namespace) -> int:
     """Evaluates, predicts, or goes on training with the configuration that a run folder keeps."""
     if args.multirun:
-        raise UserError("--multirun trains new runs; it does not go with resume, mode=evaluate or mode=predict")
+        raise UserError("--multirun trains new runs; it does not go with a run that is there already")
     place = folder.find(path, "resume" if mode == "train" else "checkpoint")
     config, schema = folder.run_config(place, configs, args.overrides, mode)
     if args.cfg or args.info:
         print(OmegaConf.to_yaml(OmegaConf.create(config)), end="")
         return 0
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout if mode == "train" else sys.stderr)]
-    if mode == "train":
-        folder.rewrite(place, config, schema)
-        handlers.append(logging.FileHandler(place / "train.log"))
-        handlers[1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    log_to(handlers)
-    if mode == "train":
-        guard(lambda: train(config, place, resume=True))
-    else:
+    if mode != "train":
+        log_to([logging.StreamHandler(sys.stderr)])
         guard(lambda: use_run(mode, config, place))
+        return 0
+    with disk.locked(place):
+        handlers = [logging.StreamHandler(sys.stdout), logging.FileHandler(place / "train.log")]
+        handlers[1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        log_to(handlers)
+        before = (place / "config.yaml").read_bytes()
+        guard(lambda: folder.rewrite(place, config, schema))
+        try:
+            guard(lambda: train(config, place, resume=True), place)
+        except SystemExit as end:
+            if end.code == 2:  # refused: nothing has changed
+                disk.replace(place / "config.yaml", before)
+            raise
     return 0
 
 
@@ -230,4 +251,18 @@ def use_run(mode: str, config: dict[str, Any], checkpoint: Path) -> Any:
 
     if mode == "inspect":
         return use.inspect(config)
+    if mode == "replay":
+        from seqtrain import replay
+
+        return replay.replay(config, checkpoint)
     return use.evaluate(config, checkpoint) if mode == "evaluate" else use.predict(config, checkpoint)
+
+
+def doctor(config: dict[str, Any], sweeps: bool) -> int:
+    """Checks this machine and a configuration."""
+    if sweeps:
+        raise UserError("--multirun trains new runs; it does not go with mode=doctor")
+    from seqtrain.doctor import examine
+
+    log_to([logging.StreamHandler(sys.stderr)])
+    return int(not guard(lambda: examine(config | {"trust": True})))

@@ -1,8 +1,8 @@
 """Run folders: their names, who owns them, and the configuration that they keep."""
 
 import datetime
+import logging
 import math
-import os
 import re
 import secrets
 from collections.abc import Iterator
@@ -15,14 +15,24 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import get_omega_conf_dumper
 
-from seqtrain.config import UserError, check_together, near_path
+from seqtrain.config import UserError, check_together, in_brief, near_path
 from seqtrain.config.compose import Mistakes, compose, in_short
 from seqtrain.config.schema import Schema, check, conform, read_entries, read_schema
 from seqtrain.config.sources import Configs
 from seqtrain.config.spelling import did_you_mean
 from seqtrain.config.words import parse_value, read_words, sweep_values, word_problems
+from seqtrain.disk import contents, locked, replace
+from seqtrain.record import flat
 
-SWAPS = {"train": ("device",), "evaluate": ("device", "data"), "predict": ("device",)}  # axes a run may change later
+log = logging.getLogger(__name__)
+FIXED = ("task", "model", "backbone", "seed")  # what a resumed run keeps, beside the content of its data
+DEEPEST, LARGEST = 20, 2**18  # levels and bytes of a config.yaml
+SWAPS = {
+    "train": ("device",),
+    "evaluate": ("device", "data"),
+    "predict": ("device",),
+    "replay": ("device",),
+}  # axes a run may change later
 
 
 def stamp(name: str | None) -> str:
@@ -61,11 +71,10 @@ def reserve(config: DictConfig, typed: list[str], kind: str) -> str:
 
 
 def claim(folder: Path, config: dict[str, Any], schema: Schema) -> None:
-    """Writes config.yaml; the first of two runs that were told the same folder gets it."""
-    try:
-        write_config(folder / "config.yaml", config, schema)
-    except FileExistsError as error:
-        raise UserError(f"{folder}: another run has taken this folder") from error
+    """Writes config.yaml into a locked folder; the first of two runs that were told the same folder gets it."""
+    if (folder / "config.yaml").exists():
+        raise UserError(f"{folder}: another run has taken this folder")
+    write_config(folder / "config.yaml", config, schema)
 
 
 def discard(folder: Path) -> None:
@@ -77,12 +86,8 @@ def discard(folder: Path) -> None:
 
 
 def write_config(file: Path, config: dict[str, Any], schema: Schema) -> None:
-    """Writes a configuration with the comments of its schema, so that the file is its own schema again.
-
-    Raises FileExistsError where the file is there already: a folder belongs to one run.
-    """
-    with file.open("x", encoding="utf-8") as out:
-        out.writelines(f"{line}\n" for line in render(config, schema, "", ""))
+    """Writes config.yaml with the comments of its schema, so that the file is its own schema again."""
+    replace(file, "".join(f"{line}\n" for line in render(config, schema, "", "")).encode())
 
 
 def render(config: dict[str, Any], schema: Schema, prefix: str, indent: str) -> Iterator[str]:
@@ -103,8 +108,8 @@ def render(config: dict[str, Any], schema: Schema, prefix: str, indent: str) -> 
 
 
 def flow(value: Any) -> str:
-    """A value as YAML on one line."""
-    dumper = get_omega_conf_dumper()
+    """A value as YAML on one line, without aliases, which `checked` refuses."""
+    dumper = type("Dumper", (get_omega_conf_dumper(),), {"ignore_aliases": lambda self, data: True})
     text = yaml.dump(value, Dumper=dumper, default_flow_style=True, width=math.inf, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")
 
@@ -120,9 +125,9 @@ def wanted(overrides: list[str]) -> tuple[str, str] | None:
         if equals and key in ("mode", "checkpoint", "resume"):
             typed[key] = value if key == "mode" else unquote(line)
     mode, checkpoint, resume = typed.get("mode", "train"), typed.get("checkpoint"), typed.get("resume")
-    if resume and not checkpoint and mode == "train":
+    if resume and resume != "auto" and not checkpoint and mode == "train":
         return mode, resume
-    if checkpoint and not resume and mode in ("evaluate", "predict"):
+    if checkpoint and not resume and mode in ("evaluate", "predict", "replay"):
         return mode, checkpoint
     return None
 
@@ -143,7 +148,8 @@ def find(path: str, key: str) -> Path:
         raise UserError(f"{key}={path}: there is no such folder{did_you_mean(near_path(folder))}")
     if folder.parent.name == "checkpoints":
         raise UserError(f"{key}={path}: give the run folder that it lies in: {key}={folder.parent.parent}")
-    missing = [name for name in ("config.yaml", "checkpoints") if not (folder / name).exists()]
+    needed = ("config.yaml",) if key == "resume" else ("config.yaml", "checkpoints")  # killed before its first save
+    missing = [name for name in needed if not (folder / name).exists()]
     if missing:
         inner = sorted(p.parent for p in folder.glob("*/config.yaml")) if folder.is_dir() else []
         hint = f"; there is one in {inner[-1]}" if inner else ""
@@ -153,18 +159,18 @@ def find(path: str, key: str) -> Path:
 
 def run_config(folder: Path, configs: Configs, overrides: list[str], mode: str) -> tuple[dict[str, Any], Schema]:
     """The configuration that a run folder keeps, with what was typed on top, checked."""
+    file = folder / "config.yaml"
     try:
-        schema = read_schema(folder / "config.yaml")
-        config = OmegaConf.load(folder / "config.yaml")
+        config = checked(file)
+        schema = read_schema(file)
+        add_new_keys(config, schema, configs)
+        config.trust = False  # a folder cannot vouch for itself
     except Exception as error:  # whatever a damaged file makes a YAML reader raise
-        raise UserError(f"{folder / 'config.yaml'}: the file cannot be read ({in_short(error)})") from error
-    if not isinstance(config, DictConfig):
-        raise UserError(f"{folder / 'config.yaml'}: the file must hold keys and values")
-    add_new_keys(config, schema, configs)
-    config.trust = False  # a folder cannot vouch for itself
+        raise UserError(f"{file}: the file cannot be read ({in_brief(in_short(error))})") from error
     words = read_words(overrides, configs, multirun=False)
     if words.problems:
         raise Mistakes(words.problems)
+    kept: Any = OmegaConf.to_container(config, resolve=False)
     for group in words.groups:
         name = group.key_or_group
         values = [str(word.input_line) for word in words.values if word.key_or_group.startswith(f"{name}.")]
@@ -178,13 +184,50 @@ def run_config(folder: Path, configs: Configs, overrides: list[str], mode: str) 
         else:
             OmegaConf.update(config, word.key_or_group, sweep_values(word)[0], merge=True, force_add=True)
     plain: Any = OmegaConf.to_container(config, resolve=False)
-    if not problems:
-        problems = [f"{problem} (in {folder / 'config.yaml'})" for problem in check(plain, schema).values()]
-    settled = conform(plain, schema)
-    problems = problems or check_together(settled)
+    try:
+        if not problems:
+            problems = [f"{problem} (in {file})" for problem in check(plain, schema).values()]
+        settled = conform(plain, schema)
+        problems = problems or check_together(settled)
+    except Exception as error:  # the file says what its keys are, and may say nonsense
+        raise UserError(f"{file}: the configuration cannot be used ({in_brief(in_short(error))})") from error
+    if mode == "train":
+        problems = problems or list(refused(conform(kept, schema), settled))
     if problems:
         raise Mistakes(problems)
     return settled, schema
+
+
+def checked(file: Path) -> DictConfig:
+    """A config.yaml, perhaps a stranger's: of bearable size and depth, and without aliases, which can stand for more
+    than memory holds."""
+    text, depth = contents(file, file.parent, LARGEST).decode(), 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"line {event.start_mark.line + 1} has an alias, *{event.anchor}")
+        if depth > DEEPEST:
+            raise ValueError(f"line {event.start_mark.line + 1} is nested more than {DEEPEST} levels deep")
+    config = OmegaConf.create(text)
+    if not isinstance(config, DictConfig):
+        raise ValueError("the file must hold keys and values")
+    return config
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Name, old and new value of each setting that is no longer the same."""
+    before = flat(old)
+    for name, value in flat(new).items():
+        if value != before.get(name) and name not in ("resume", "trust"):
+            yield name, before.get(name), value
+
+
+def refused(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
+    """What a resumed run cannot change, in words. (The data may move: their content is compared later.)"""
+    for name, was, value in differences(old, new):
+        section = name.partition(".")[0]
+        if section in FIXED and "dropout" not in name:
+            yield f"{name}={value}: a resumed run keeps its {section} ({name}={was}); leave it out or start a new run"
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -216,7 +259,24 @@ def swap(group: str, lines: list[str], config: DictConfig, schema: Schema, confi
 
 
 def rewrite(folder: Path, config: dict[str, Any], schema: Schema) -> None:
-    """Keeps what a resumed run changed."""
-    new = folder / f"config.yaml.{secrets.token_hex(3)}"
-    write_config(new, {**config, "resume": None, "trust": False}, schema)
-    os.replace(new, folder / "config.yaml")
+    """Tells and keeps what a resumed run changes."""
+    before: Any = OmegaConf.to_container(checked(folder / "config.yaml"), resolve=False)
+    for name, was, value in differences(conform(before, schema), config):
+        log.info("changed: %s from %s to %s", name, was, value)
+    write_config(folder / "config.yaml", {**config, "resume": None, "trust": False}, schema)
+
+
+def unfinished(config: DictConfig, wanted: dict[str, Any], configs: Configs) -> Path | None:
+    """The newest run beside the folder that `config` would get that has the same settings, has not ended, and is not
+    being written by a process that lives."""
+    place = Path(config.hydra.run.dir)
+    found = [file for file in {place, *place.parent.glob("*")} if (file / "config.yaml").is_file()]
+    for folder in sorted(found, key=lambda folder: (folder / "config.yaml").stat().st_mtime_ns, reverse=True):
+        try:
+            same = {**run_config(folder, configs, [], "predict")[0], "resume": None, "trust": wanted["trust"]} == wanted
+            if same and not (folder / "metrics.json").exists():
+                with locked(folder):
+                    return folder
+        except UserError:  # damaged, or in use
+            continue
+    return None

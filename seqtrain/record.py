@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,28 +29,42 @@ def line(metrics: Mapping[str, float]) -> str:
 
 
 class Recorder:
-    """Writes TensorBoard events. What a resumed run repeats replaces what the interrupted one had written."""
+    """Writes TensorBoard events. What a resumed run repeats replaces what the interrupted one had written: all after
+    `step`. A failure ends the recording, never the run."""
 
     def __init__(self, folder: Path, step: int):
         from torch.utils.tensorboard.writer import SummaryWriter
 
         self.folder = folder
-        self.writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None, flush_secs=10)
+        self.writer: Any = None
+        with self.spared():
+            self.writer = SummaryWriter(str(folder), purge_step=step + 1 if step else 0, flush_secs=10)
+
+    @contextmanager
+    def spared(self) -> Iterator[None]:
+        """Tells of a failure once, after which nothing more is recorded."""
+        try:
+            yield
+        except Exception as error:
+            log.warning("%s: TensorBoard cannot record any more (%s); the run goes on", self.folder, error)
+            self.writer = None
 
     def scalars(self, step: int, values: Mapping[str, float], group: str) -> None:
-        for name, value in values.items():
-            self.writer.add_scalar(f"{group}/{name}", value, step)
+        with self.spared():
+            for name, value in values.items():
+                if self.writer:
+                    self.writer.add_scalar(f"{group}/{name}", value, step)
 
     def show(self, step: int, shown: Mapping[str, Any], keep: bool = False) -> None:
         """Texts and figures by title. `keep` also writes the figures into the folder, as figures/TITLE.png."""
-        for title, content in shown.items():
-            if isinstance(content, str):
-                self.writer.add_text(title, content, step)
-                continue
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # drawn as a box
-                self.writer.add_figure(title, content, step, close=False)
-                if keep:
+        with self.spared(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # drawn as a box
+            for title, content in shown.items():
+                if self.writer and isinstance(content, str):
+                    self.writer.add_text(title, content, step)
+                elif self.writer:
+                    self.writer.add_figure(title, content, step, close=False)
+                if keep and not isinstance(content, str):
                     file = self.folder / "figures" / f"{title.replace('/', '-').replace(' ', '-')}.png"
                     file.parent.mkdir(exist_ok=True)
                     content.savefig(file, dpi=120)
@@ -64,16 +79,22 @@ class Recorder:
                 values[name.removesuffix("._target_")] = value.rpartition(".")[2]
             else:
                 values[name] = value if isinstance(value, (bool, int, float, str)) else str(value)
-        for summary in hparams(values, dict(metrics)):
-            self.writer._get_file_writer().add_summary(summary)
-        for name, value in metrics.items():
-            self.writer.add_scalar(name, value, step)
+        with self.spared():
+            for summary in hparams(values, dict(metrics)) if self.writer else ():
+                self.writer._get_file_writer().add_summary(summary)
+            for name, value in metrics.items():
+                if self.writer:
+                    self.writer.add_scalar(name, value, step)
 
     def flush(self) -> None:
-        self.writer.flush()
+        with self.spared():
+            if self.writer:
+                self.writer.flush()
 
     def close(self) -> None:
-        self.writer.close()
+        with self.spared():
+            if self.writer:
+                self.writer.close()
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

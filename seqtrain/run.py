@@ -32,13 +32,14 @@ from seqtrain.assemble import (
     told,
 )
 from seqtrain.average import Average
-from seqtrain.checkpoint import Checkpoints, put_weights, write
+from seqtrain.checkpoint import Checkpoint, Checkpoints, number, put_weights
 from seqtrain.config import UserError, build
 from seqtrain.decode import Decoder
+from seqtrain.disk import replace
 from seqtrain.optimizer import make_optimizer
 from seqtrain.record import Recorder, line
 from seqtrain.tasks.base import Task
-from seqtrain.train import Job, Progress, Trainer, evaluate
+from seqtrain.train import Interrupted, Interruption, Job, Progress, Trainer, evaluate
 
 log = logging.getLogger(__name__)
 RSS_UNITS_A_MIB = 1024**2 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
@@ -48,6 +49,17 @@ def train(cfg: Config, folder: Path, resume: bool = False, sweep: bool = False) 
     """Trains into a run folder, then scores the best weights and writes `metrics.json`: on the validation split and,
     except in sweeps, on the test split. Returns the monitored validation metric."""
     folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder  # shorter to read and type
+    with Interruption() as interruption:
+        try:
+            return train_until(interruption, cfg, folder, resume, sweep)
+        except Interrupted:
+            last = Checkpoints(folder).named("last")
+            where = f"at step {number(Path(last))[0]}" if last else "before the first checkpoint"
+            log.warning("interrupted %s; to go on: seqtrain resume=%s", where, folder)
+            raise
+
+
+def train_until(interruption: Interruption, cfg: Config, folder: Path, resume: bool, sweep: bool) -> float:
     device = open_device(cfg)
     task: Task = build(cfg["task"], cfg["trust"])
     source = open_data(cfg, task)
@@ -59,11 +71,14 @@ def train(cfg: Config, folder: Path, resume: bool = False, sweep: bool = False) 
             "trainer.precision=bfloat16: this CPU has no such arithmetic; trainer.precision=float32 will do"
         )
     checkpoints = Checkpoints(folder, trainer.keep)
-    checkpoint = checkpoints.load("last") if resume else None
+    checkpoints.clean()
+    checkpoint = checkpoints.load("last") if resume and checkpoints.steps() else None
+    data = fingerprint(records)
     if checkpoint is None:
         task.fit(records["train"])
     else:
-        task.load_state(checkpoint.task)
+        check_data(checkpoint, data)
+        checkpoints.restore(task.load_state, checkpoint.task)
     model = open_model(cfg, task.spec, device)
     if trainer.deterministic != torch.are_deterministic_algorithms_enabled():  # the call imports torch's compiler
         torch.use_deterministic_algorithms(trainer.deterministic)
@@ -72,7 +87,7 @@ def train(cfg: Config, folder: Path, resume: bool = False, sweep: bool = False) 
 
     train_loader, valid_loader = loaders(task, records, trainer, cfg["seed"])
     if checkpoint is not None and (folder / "metrics.json").exists():
-        progress = Progress(**checkpoint.training["progress"])
+        progress = checkpoints.restore(lambda kept: Progress(**kept["progress"]), checkpoint.training)
         if trainer.done(progress, trainer.total_steps(train_loader)):
             log.info(
                 "step %d: nothing is left to do; more trainer.epochs or trainer.max_steps would go on", progress.step
@@ -82,7 +97,7 @@ def train(cfg: Config, folder: Path, resume: bool = False, sweep: bool = False) 
         report = reported(task, records)
         for text in report.lines:
             log.info("  %s", text)
-        write(folder / "data.json", json.dumps(report.figures, indent=1, ensure_ascii=False).encode())
+        replace(folder / "data.json", json.dumps(report.figures, indent=1, ensure_ascii=False).encode())
 
     @cache  # at the first evaluation: a training should not wait for them
     def baselines() -> Baselines:
@@ -102,20 +117,30 @@ def train(cfg: Config, folder: Path, resume: bool = False, sweep: bool = False) 
         recorder=Recorder(folder, checkpoint.training["progress"]["step"] if checkpoint else 0),
         checkpoints=checkpoints,
         baseline=lambda: told(*best_baseline(baselines(), task)),
+        interruption=interruption,
+        data=data,
     )
     with closing(job.recorder):
         if checkpoint is None:
             job.recorder.show(0, {"config": f"```yaml\n{(folder / 'config.yaml').read_text()}\n```"})
         else:
-            job.restore(checkpoint)
+            checkpoints.restore(job.restore, checkpoint)
             log.info("going on at step %d", job.progress.step)
         trainer.fit(job, folder)
         return finish(job, records, baselines(), folder, cfg, sweep)
 
 
+def check_data(checkpoint: Checkpoint, data: str) -> None:
+    """A resumed run goes on with the very data it had."""
+    if checkpoint.training.get("data", data) != data:
+        raise UserError("data: their content is not what it was when this run began; a resumed run keeps its data: "
+                        "bring the files back, or start a new run")  # fmt: skip
+
+
 def finish(job: Job, records: Records, baselines: Baselines, folder: Path, cfg: Config, sweep: bool) -> float:
     """Scores the best weights, tells and records the result, and returns the monitored validation metric."""
     task, progress = job.task, job.progress
+    after = progress.step + 1  # in TensorBoard: what a run that is resumed in here would write a second time
     put_weights(job.model, job.checkpoints.load("best").weights)
     found: dict[str, Any] = {}
     if not sweep:
@@ -131,7 +156,7 @@ def finish(job: Job, records: Records, baselines: Baselines, folder: Path, cfg: 
         if split == "test":
             found[split] |= task.judge(job.model, records["train"], records["test"], job.decoder)
             shown = task.show(job.model, loader.examples, totals, job.decoder)
-            job.recorder.show(progress.step, {f"test/{title}": content for title, content in shown.items()}, keep=True)
+            job.recorder.show(after, {f"test/{title}": content for title, content in shown.items()}, keep=True)
         if not sweep:
             log.info("  %s  %s", split, line(found[split]))
             for name, scores in baselines.items():
@@ -151,15 +176,14 @@ def finish(job: Job, records: Records, baselines: Baselines, folder: Path, cfg: 
         },
         "parameters": sum(parameter.numel() for parameter in job.model.parameters()),
         "versions": versions(),
-        "data": fingerprint(records),
+        "data": job.data,
         "curve": progress.curve,
     }
-    write(folder / "metrics.json", json.dumps(found, indent=1).encode())
     settings = {key: value for key, value in cfg.items() if isinstance(value, dict)} | {"seed": cfg["seed"]}
     scored = "valid" if sweep else "test"
-    job.recorder.hparams(
-        progress.step, settings, {f"final/{scored}_{name}": value for name, value in found[scored].items()}
-    )
+    job.recorder.hparams(after, settings, {f"final/{scored}_{name}": value for name, value in found[scored].items()})
+    job.recorder.flush()
+    replace(folder / "metrics.json", json.dumps(found, indent=1).encode())  # the last thing: the run is complete
     if not sweep:
         log.info("to use it: seqtrain mode=predict checkpoint=%s input=-", folder)
     return monitored

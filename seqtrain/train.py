@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -17,9 +18,11 @@ from torch import Tensor, nn
 
 from seqtrain import metrics, optimizer
 from seqtrain.average import Average
-from seqtrain.batch import Batch, Loader, map_tensors
+from seqtrain.batch import Batch, Loader, join, map_tensors
 from seqtrain.checkpoint import Checkpoint, Checkpoints, put_weights, weights_of
+from seqtrain.config import UserError
 from seqtrain.decode import Decoder
+from seqtrain.disk import free, told
 from seqtrain.metrics import Totals
 from seqtrain.record import Recorder, bar, line
 from seqtrain.tasks.base import Task
@@ -28,14 +31,19 @@ log = logging.getLogger(__name__)
 
 
 class Diverged(FloatingPointError):
-    """The loss or the monitor is no longer a number."""
+    """The loss, its gradient or the monitor is no longer a number."""
+
+
+class Interrupted(SystemExit):
+    """A signal ended the run."""
 
 
 @dataclass
 class Progress:
     """How far a training has come. position: batches of the epoch that were trained on. best: the rank of the best
     evaluation; stale: evaluations since. items, seconds: target items trained on, and the time it took, evaluations
-    left out. padding, positions: how many positions were padding, and all."""
+    left out. padding, positions: how many positions were padding, and all. skipped: bad steps, left out. bound:
+    positions of the largest batch that fits in memory, once that is known."""
 
     step: int = 0
     epoch: int = 0
@@ -46,6 +54,8 @@ class Progress:
     padding: int = 0
     positions: int = 0
     seconds: float = 0.0
+    skipped: int = 0
+    bound: int | None = None
     curve: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -67,11 +77,16 @@ class Job:
     baseline: Callable[[], str]
     progress: Progress = field(default_factory=Progress)
     carried: Any = None  # the model's state where the next batch continues this one
+    interruption: Interruption = field(default_factory=lambda: Interruption())
+    data: str = ""  # the fingerprint of the data
 
     def save(self, best: bool = False) -> None:
+        self.recorder.flush()
+        self.checkpoints.save(self.progress.step, self.checkpoint(), best)
+
+    def checkpoint(self) -> Checkpoint:
         with self.average.applied():
             weights = {name: weight.cpu().clone() for name, weight in weights_of(self.model).items()}
-        self.recorder.flush()
         training = {
             "weights": weights_of(self.model),
             "optimizer": self.optimizer.state_dict(),
@@ -79,10 +94,10 @@ class Job:
             "average": self.average.state(),
             "progress": asdict(self.progress),
             "carried": self.carried,
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+            **random_state(self.device),
+            "data": self.data,
         }
-        self.checkpoints.save(self.progress.step, Checkpoint(weights, training, self.task.state()), best)
+        return Checkpoint(weights, training, self.task.state())
 
     def restore(self, checkpoint: Checkpoint) -> None:
         training = map_tensors(lambda tensor: tensor.to(self.device), checkpoint.training)
@@ -95,9 +110,7 @@ class Job:
         self.average.load_state(training["average"])
         self.progress = Progress(**training["progress"])
         self.carried = training["carried"]
-        torch.set_rng_state(training["random"].cpu())
-        if training["random_cuda"]:
-            torch.cuda.set_rng_state_all([state.cpu() for state in training["random_cuda"]])
+        set_random_state(training)
 
 
 @dataclass(frozen=True)
@@ -112,6 +125,7 @@ class Trainer:
     clip: float | None
     precision: str
     rdrop: float
+    skip_bad_steps: int
     eval_every: int | None
     save_every: int | None
     keep: int
@@ -128,11 +142,13 @@ class Trainer:
         progress = job.progress
         total = self.total_steps(job.train)
         with (
-            Interruption() as interruption,
+            job.interruption.held(),
             bar(total, "step", "train", progress.step) as shown,
             self.profiler(folder) as tick,
         ):
             running = Running(job.device)
+            if self.evaluates(progress, total):  # where the last run was stopped in the middle of it
+                self.rest(job, running, total)
             since = time.perf_counter()
             while not self.done(progress, total):
                 size = job.train.size(progress.epoch)
@@ -143,8 +159,7 @@ class Trainer:
                     running.add(*self.update(job, group))
                     progress.step += 1
                     progress.position += len(group)
-                    ended = progress.position >= size
-                    if ended:
+                    if progress.position >= size:
                         progress.epoch, progress.position, job.carried = progress.epoch + 1, 0, None
                     if progress.step % self.log_every == 0 or progress.step == total:
                         loss = running.flush(job)
@@ -152,67 +167,124 @@ class Trainer:
                     progress.seconds += time.perf_counter() - since
                     shown.update()
                     tick()
-
-                    evaluates = progress.step % self.eval_every == 0 if self.eval_every else ended
-                    if evaluates or progress.step == total:
-                        job.save(best=self.evaluate(job, running))
-                    elif interruption.signal or (self.save_every and progress.step % self.save_every == 0):
-                        job.save()
-                    if interruption.signal:
-                        log.warning("interrupted at step %d; to go on: seqtrain resume=%s", progress.step, folder)
-                        raise SystemExit(128 + interruption.signal)
+                    self.rest(job, running, total)
                     if self.done(progress, total):
                         break
                     since = time.perf_counter()
         running.flush(job)
 
+    def rest(self, job: Job, running: Running, total: int) -> None:
+        """What is due between two steps: to evaluate, to save, and to stop where a signal came."""
+        progress, best = job.progress, job.progress.best
+        due, better = self.evaluates(progress, total), False
+        with suppress(Interrupted):  # noted; the evaluation comes when the run goes on
+            better = due and self.evaluate(job, running)
+        stop = job.interruption.signal
+        if due or stop or (self.save_every and progress.step % self.save_every == 0):
+            try:
+                job.save(better)
+            except OSError as error:
+                if self.done(progress, total):
+                    raise
+                progress.best = best  # what could not be kept is not to be beaten
+                log.error("step %d: the checkpoint could not be saved (%s, %s); older ones stay whole, and the next "
+                          "save tries again", progress.step, told(error), free(job.checkpoints.run))  # fmt: skip
+        if stop:
+            raise Interrupted(128 + stop)
+
     def update(self, job: Job, group: list[Batch]) -> tuple[Tensor, Tensor]:
         """One update of the weights. Gradients are those of the mean over all target items of the group of batches,
         however it is cut. Returns the summed loss and the count of items, still on the device."""
         job.model.train()
-        loss_sum = torch.zeros((), device=job.device)
-        count = torch.zeros((), device=job.device)
         for batch in group:
             real, every = batch.positions()
             job.progress.items += len(batch.index)
             job.progress.padding += every - real
             job.progress.positions += every
-            batch = batch.to(job.device)
-            with torch.autocast(job.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-                state = job.carried if batch.continues else None
-                output = job.model(batch, state)
-                loss, items = job.task.loss(output.scores, batch)
-                if self.rdrop:
-                    again = job.model(batch, state)
-                    loss = (loss + job.task.loss(again.scores, batch)[0]) / 2
-                    loss = loss + self.rdrop * job.task.divergence(output.scores, again.scores)
-                if output.penalty is not None:
-                    loss = loss + output.penalty * items
-            loss.backward()
-            job.carried = map_tensors(Tensor.detach, output.state)
-            loss_sum += loss.detach()
-            count += items
+        before = {"carried": job.carried, **random_state(job.device)}
+        loss_sum, count, job.carried = fit_in_memory(
+            job, group, lambda bound: self.backward(job.model, job.task, group, before["carried"], bound)
+        )
         gradients = [p.grad for p in job.model.parameters() if p.grad is not None]
         scale = 1 / count.clamp(min=1)
-        if self.clip is not None:
-            scale = scale * (self.clip / (nn.utils.get_total_norm(gradients) * scale)).clamp(max=1)
-        for gradient in gradients:
-            gradient.mul_(scale)
-        optimizer.step(job.optimizer)
+        norm = nn.utils.get_total_norm(gradients) * scale
+        if not torch.isfinite(loss_sum + norm):
+            loss_sum, count = self.bad_step(job, group, before, float(loss_sum * scale), float(norm))
+        else:
+            if self.clip is not None:
+                scale = scale * (self.clip / norm).clamp(max=1)
+            for gradient in gradients:
+                gradient.mul_(scale)
+            optimizer.step(job.optimizer)
+            job.average.update()
         job.optimizer.zero_grad(set_to_none=True)
-        job.average.update()
         return loss_sum, count
+
+    def backward(
+        self, model: nn.Module, task: Task, group: list[Batch], carried: Any, bound: int | None = None
+    ) -> tuple[Tensor, Tensor, Any]:
+        """Adds up the gradients of a group of batches, in parts of at most `bound` positions. Returns the summed loss,
+        the count of items, and the state that is carried on, detached."""
+        device = next(model.parameters()).device
+        loss_sum, count = torch.zeros((), device=device), torch.zeros((), device=device)
+        for whole in group:
+            states = []
+            for rows in parts(whole, bound):
+                batch = whole.take(rows).to(device) if bound else whole.to(device)
+                with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+                    state = map_tensors(lambda t: t[rows], carried) if batch.continues else None  # noqa: B023
+                    output = model(batch, state)
+                    loss, items = task.loss(output.scores, batch)
+                    if self.rdrop:
+                        again = model(batch, state)
+                        loss = (loss + task.loss(again.scores, batch)[0]) / 2
+                        loss = loss + self.rdrop * task.divergence(output.scores, again.scores)
+                    if output.penalty is not None:
+                        loss = loss + output.penalty * items
+                loss.backward()
+                states.append(map_tensors(Tensor.detach, output.state))
+                loss_sum += loss.detach()
+                count += items
+            carried = join(states)
+        return loss_sum, count, carried
+
+    def bad_step(
+        self, job: Job, group: list[Batch], before: dict[str, Any], loss: float, norm: float
+    ) -> tuple[Tensor, Tensor]:
+        """Keeps all that a step with a loss or gradient that is no number began with, to be replayed; ends the run
+        unless such steps are skipped. The weights are still those of the step before."""
+        job.carried, step = before["carried"], job.progress.step + 1
+        kept = job.checkpoint()
+        batches = [{k: v for k, v in batch._asdict().items() if k != "rows"} for batch in group]
+        problem = f"the training loss is {loss}" if not math.isfinite(loss) else f"the gradient is {norm}"
+        try:
+            job.checkpoints.write_bad(step, kept._replace(training=kept.training | before | {"batches": batches}))
+            cure = f"to see where: seqtrain mode=replay checkpoint={job.checkpoints.run}"
+        except OSError as error:
+            cure = f"it could not be kept ({told(error)})"
+        if job.progress.skipped >= self.skip_bad_steps:
+            raise Diverged(f"{problem} at step {step}: a lower optimizer.lr may help; {cure}")
+        job.progress.skipped += 1
+        count = f"{job.progress.skipped} of at most {self.skip_bad_steps}"
+        log.warning("%s at step %d: skipped, %s; %s", problem, step, count, cure)
+        return torch.zeros((), device=job.device), torch.zeros((), device=job.device)
 
     def evaluate(self, job: Job, running: Running) -> bool:
         """Scores the validation split, tells and records it, and returns whether the monitor has never been better."""
         progress, task = job.progress, job.task
         running.flush(job)
+        before = job.average.snapshots, random_state(job.device)
         job.average.snapshot()
         decoder = replace(job.decoder, beam_size=1)  # greedy: the beam is for the end
-        with job.average.applied():
-            totals = evaluate(job.model, task, job.valid, decoder, job.device)
-            found = task.score(totals)
-            shown = task.show(job.model, job.valid.examples, totals, decoder)
+        try:
+            with job.average.applied():
+                totals = evaluate(job.model, task, job.valid, decoder, job.device, job.interruption)
+                found = task.score(totals)
+                shown = task.show(job.model, job.valid.examples, totals, decoder)
+        except Interrupted:  # as if it had never begun
+            job.average.snapshots = before[0]
+            set_random_state(before[1])
+            raise
         job.recorder.show(progress.step, {f"valid/{title}": content for title, content in shown.items()})
         value = found[task.monitor]
         rank = [value if task.direction == "max" else -value, -found["loss"]]  # the loss decides between equals
@@ -232,6 +304,13 @@ class Trainer:
     def total_steps(self, loader: Loader) -> int:
         per_epoch = -(-loader.size() // self.accumulate)
         return self.max_steps if self.max_steps is not None else (self.epochs or 0) * per_epoch
+
+    def evaluates(self, progress: Progress, total: int) -> bool:
+        """Whether an evaluation is due, and has not been done."""
+        if not progress.step or (progress.curve and progress.curve[-1]["step"] == progress.step):
+            return False
+        ended = progress.position == 0  # an epoch
+        return (progress.step % self.eval_every == 0 if self.eval_every else ended) or progress.step == total
 
     def done(self, progress: Progress, total: int) -> bool:
         """Whether the last step is taken, or the patience at an end."""
@@ -269,7 +348,7 @@ class Running:
         self.steps += 1
 
     def flush(self, job: Job) -> float:
-        """Records the mean loss since the last time and starts anew. A loss that is no number ends the run."""
+        """Records the mean loss since the last time and starts anew."""
         if not self.steps:
             return self.loss
         loss, count = self.sums.tolist()
@@ -284,36 +363,110 @@ class Running:
         job.recorder.scalars(progress.step, speed, "speed")
         self.sums.zero_()
         self.steps = 0
-        if not torch.isfinite(torch.tensor(self.loss)):
-            raise Diverged(f"the training loss is {self.loss} at step {progress.step}: a lower optimizer.lr may help")
         return self.loss
 
 
 class Interruption:
-    """Notes SIGINT and SIGTERM, so that the step that is under way ends first; a second SIGINT stops at once."""
+    """SIGINT, SIGTERM and SIGUSR1 end a run: at once, or, while it is `held`, where it asks with `check`. A second
+    SIGINT stops in any case at once."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self.holding = False
+        self.previous: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
-        self.signal = 0
-        self.previous: dict[int, Any] = {}
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             try:
                 self.previous[number] = signal.signal(number, self.note)
             except ValueError:  # not in the main thread: signals are somebody else's
                 break
         return self
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        self.holding = True
+        try:
+            yield
+        finally:
+            self.holding = False
+
     def note(self, number: int, frame: Any) -> None:
         if self.signal and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.signal = number
+        self.signal = self.signal or number
+        if not self.holding:
+            self.check()
+
+    def check(self) -> None:
+        if self.signal:
+            raise Interrupted(128 + self.signal)
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self.previous.items():
             signal.signal(number, handler)
 
 
+def random_state(device: torch.device) -> dict[str, Any]:
+    """The state of every generator that training draws from."""
+    cuda = torch.cuda.get_rng_state_all() if device.type == "cuda" else []
+    return {"random": torch.get_rng_state(), "random_cuda": cuda}
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["random"].cpu())
+    if state["random_cuda"]:
+        torch.cuda.set_rng_state_all([each.cpu() for each in state["random_cuda"]])
+
+
+def fit_in_memory(
+    job: Job, group: list[Batch], backward: Callable[[int | None], tuple[Tensor, Tensor, Any]]
+) -> tuple[Tensor, Tensor, Any]:
+    """Calls `backward` with the bound on the positions of a batch, and where the memory does not suffice, from the
+    start with half of it; the rest of the run keeps the bound that was found."""
+    random = random_state(job.device)
+    while True:
+        try:
+            return backward(job.progress.bound)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+        job.optimizer.zero_grad(set_to_none=True)  # outside the handler, which keeps what the failed call allocated
+        set_random_state(random)
+        if job.device.type == "cuda":
+            torch.cuda.empty_cache()
+        largest = max(batch.positions()[1] for batch in group)
+        example = max(batch.positions()[1] // len(batch.target) for batch in group)
+        bound = min(job.progress.bound or largest, largest) // 2
+        if min(job.progress.bound or largest, largest) <= example:
+            raise UserError(f"not even one example of {example:,} positions fits in memory; shorter ones "
+                            "(task.max_length, task.window) or a smaller model may")  # fmt: skip
+        job.progress.bound = bound
+        log.warning("step %d: a batch of %s positions does not fit in memory; from now on larger ones than %s are cut, "
+                    "to the same gradient", job.progress.step + 1, f"{largest:,}", f"{bound:,}")  # fmt: skip
+
+
+def parts(batch: Batch, bound: int | None) -> list[slice]:
+    """The rows of a batch in parts of at most `bound` positions, or of one row."""
+    rows = len(batch.target)
+    size = rows if bound is None else max(1, rows * bound // max(batch.positions()[1], 1))
+    return [slice(start, start + size) for start in range(0, rows, size)]
+
+
+def out_of_memory(error: Exception) -> bool:
+    words = ("out of memory", "not enough memory", "can't allocate memory")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
+
+
 @torch.inference_mode()
-def evaluate(model: nn.Module, task: Task, loader: Loader, decoder: Decoder, device: torch.device) -> Totals:
+def evaluate(
+    model: nn.Module,
+    task: Task,
+    loader: Loader,
+    decoder: Decoder,
+    device: torch.device,
+    interruption: Interruption | None = None,
+) -> Totals:
     """The summed measures of a split. They do not depend on how it is cut into batches."""
     model.eval()
     totals: Totals = {}
@@ -321,6 +474,8 @@ def evaluate(model: nn.Module, task: Task, loader: Loader, decoder: Decoder, dev
     decoder = replace(decoder)  # draws the same samples each time
     with bar(loader.size(), "batch", "evaluate") as shown:
         for batch in loader.epoch():
+            if interruption is not None:
+                interruption.check()
             batch = batch.to(device)
             output = model(batch, state if batch.continues else None)
             state = output.state

@@ -12,8 +12,19 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
-from seqtrain.assemble import EVALUATION, Config, counts, open_data, open_device, open_model, read, reported, told
-from seqtrain.checkpoint import Checkpoints, put_weights
+from seqtrain.assemble import (
+    EVALUATION,
+    Config,
+    check_size,
+    counts,
+    open_data,
+    open_device,
+    open_model,
+    read,
+    reported,
+    told,
+)
+from seqtrain.checkpoint import Checkpoint, Checkpoints, put_weights
 from seqtrain.config import LineError, UserError, build
 from seqtrain.decode import Decoder
 from seqtrain.record import bar, line
@@ -40,9 +51,16 @@ class Loaded:
     def __init__(self, cfg: Config, folder: Path):
         self.cfg = cfg
         self.device = open_device(cfg)
-        checkpoint = Checkpoints(folder).load("best" if (folder / "checkpoints" / "best").exists() else "last")
+        checkpoints = Checkpoints(folder)
+        checkpoint = checkpoints.load("best" if (folder / "checkpoints" / "best").exists() else "last")
+        checkpoints.restore(self.take, checkpoint)
+
+    def take(self, checkpoint: Checkpoint) -> None:
+        """Builds the task and the model that a checkpoint is of."""
+        cfg = self.cfg
         self.task: Task = build(cfg["task"], cfg["trust"])
         self.task.load_state(checkpoint.task)
+        check_size(cfg, self.task.spec, checkpoint.weights)
         self.model = open_model(cfg, self.task.spec, self.device)
         put_weights(self.model, checkpoint.weights)
         self.model.eval()

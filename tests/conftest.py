@@ -12,3 +12,4 @@ torch.set_num_threads(1)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--as-written", action="store_true", help="run the commands of README.md without shortening them")
+    parser.addoption("--long", action="store_true", help="tests of faults with all their repetitions")

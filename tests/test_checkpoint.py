@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import seqtrain
-from seqtrain import checkpoint
+from seqtrain import checkpoint, disk
 from seqtrain.checkpoint import Checkpoint, Checkpoints, pack, put_weights, unpack, weights_of
 from seqtrain.config import UserError
 
@@ -92,6 +92,7 @@ def test_the_newest_and_the_best_stay(made: Checkpoints):
 def test_saving_a_step_again_replaces_it(made: Checkpoints):
     save(made, 1, 2, best=2)
     made.save(2, example(7), best=False)
+    assert names(made) == ["best", "last", "step-1", "step-2.2"]
     assert made.load("last").training == {"step": 7}
     assert made.load("best").training == {"step": 7}
 
@@ -148,7 +149,8 @@ def test_a_kill_at_any_moment_leaves_whole_checkpoints(made: Checkpoints, moment
         original(file, content)
 
     original = checkpoint.write
-    monkeypatch.setattr(checkpoint, "write", write)
+    for module in (checkpoint, disk):
+        monkeypatch.setattr(module, "write", write)
     if moment < 9:
         with pytest.raises(KeyboardInterrupt):
             save(made, 3, best=3)
@@ -157,8 +159,11 @@ def test_a_kill_at_any_moment_leaves_whole_checkpoints(made: Checkpoints, moment
     monkeypatch.undo()
     for path in made.steps():
         checkpoint.read(path)
-    assert made.load("last").training == {"step": 3 if moment > 7 else 2}
-    assert made.load("best").training == {"step": 3 if moment > 8 else 1}
+    assert {made.named("last"), made.named("best")} <= {path.name for path in made.steps()}
+    made.clean()
+    assert not [name for name in names(made) if name.startswith(".")]
+    assert made.load("last").training == {"step": 3 if moment > 8 else 2}
+    assert made.load("best").training == {"step": 3 if moment > 7 else 1}
     save(made, 3, 4, best=4)  # and what was left over does not stand in the way
     assert made.load("best").training == {"step": 4}
 
@@ -167,9 +172,9 @@ def test_put_weights_wants_the_same_shape():
     source, model = torch.nn.Linear(2, 3), torch.nn.Linear(2, 3)
     put_weights(model, weights_of(source))
     assert torch.equal(model.weight, source.weight)
-    with pytest.raises(UserError, match=r"expected weight of shape \(4, 2\), found \(3, 2\)"):
+    with pytest.raises(UserError, match=r"expected weight of shape \(4, 2\) of torch.float32, found \(3, 2\)"):
         put_weights(torch.nn.Linear(2, 4), weights_of(source))
-    with pytest.raises(UserError, match=r"expected bias of shape \(3,\), found nothing"):
+    with pytest.raises(UserError, match=r"expected bias of shape \(3,\) of torch.float32, found nothing"):
         put_weights(model, {"weight": source.weight})
 
 

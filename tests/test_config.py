@@ -139,8 +139,6 @@ def test_a_written_config_is_its_own_schema(tmp_path: Path) -> None:
     assert values["optimizer.lr"] == 1e-5
     assert values["name"] == "a-b"
     assert check(found.config, again) == {}
-    with pytest.raises(FileExistsError):
-        write_config(tmp_path / "config.yaml", found.config, found.schema)
 
 
 @pytest.mark.parametrize(
@@ -338,11 +336,22 @@ def test_build_calls_the_target() -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["os.system", "collections.Counter", "seqtrain.config.importlib.import_module", "seqtrain.config.Path", "seqtrain"],
+    [
+        *("os.system", "collections.Counter", "seqtrain.config.importlib.import_module", "seqtrain.config.Path"),
+        *("seqtrain", "seqtrain.cli.main", "seqtrain.record.Recorder", "seqtrain.data.cache.download"),
+        *("seqtrain.train.signal.signal", "seqtrain.train.make_optimizer", "torch.optim.lr_scheduler.Tensor"),
+    ],
 )
 def test_build_does_not_trust_a_run_folder(target: str) -> None:
     with pytest.raises(UserError):
         locate(target, trust=False)
+
+
+def test_a_package_that_the_user_names_is_trusted_and_no_other() -> None:
+    assert locate("collections.Counter", trust=["collections"]).__name__ == "Counter"
+    for target in ("datetime.date", "collectionsx.Counter", "collections.abc.sys.exit"):
+        with pytest.raises(UserError, match="_target_"):
+            locate(target, trust=["collections"])
 
 
 @pytest.mark.parametrize(

@@ -328,4 +328,8 @@ def test_a_command_that_diverges_ends_with_a_line_and_exit_code_1(tmp_path: Path
     words = ["optimizer=sgd", "optimizer.lr=1e60", "trainer.clip=null", "trainer.max_steps=60"]
     assert cli.main([*WORDS, *words, f"hydra.run.dir={tmp_path / 'run'}"]) == 1
     told = capfd.readouterr().err
-    assert re.fullmatch(r"seqtrain: the training loss is (nan|inf) at step \d+: a lower optimizer\.lr may help\n", told)
+    assert re.fullmatch(
+        r"seqtrain: the training loss is (nan|inf) at step \d+: a lower optimizer\.lr may help; "
+        rf"to see where: seqtrain mode=replay checkpoint={tmp_path / 'run'}\n",
+        told,
+    )

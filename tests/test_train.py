@@ -370,7 +370,7 @@ def test_a_profile_is_written_on_request(tmp_path: Path):
 
 def test_a_signal_is_noted_and_a_second_interrupt_stops_at_once():
     before = signal.getsignal(signal.SIGINT)
-    with Interruption() as interruption:
+    with Interruption() as interruption, interruption.held():
         os.kill(os.getpid(), signal.SIGINT)
         assert interruption.signal == signal.SIGINT
         with pytest.raises(KeyboardInterrupt):

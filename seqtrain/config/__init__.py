@@ -21,14 +21,17 @@ class LineError(UserError):
         self.number, self.problem = number, problem
 
 
-SAFE = ("seqtrain.", "torch.optim.")  # where the classes of a configuration from elsewhere may come from
+# Where the classes of a configuration from elsewhere may come from: those that an axis of the configuration is made of.
+SAFE = tuple(f"seqtrain.{axis}." for axis in ("tasks", "models", "backbones", "data", "schedules", "train"))
+SAFE += ("torch.optim.",)
+Trust = bool | list[str]  # everything or nothing besides; or the names of packages
 
 
-def build(node: dict[str, Any], trust: bool = False, **extra: Any) -> Any:
+def build(node: dict[str, Any], trust: Trust = False, **extra: Any) -> Any:
     """Calls the class or function named by a node's `_target_` with the node's other keys and `extra`.
 
-    Inner nodes are handed over as they are. Without `trust` (a configuration that came with a run folder) only what
-    seqtrain and torch.optim define is called.
+    Inner nodes are handed over as they are. Without `trust` (a configuration that came with a run folder) only classes
+    that an axis of seqtrain or torch.optim defines are called, and those of the packages that `trust` names.
     """
     target = node["_target_"]
     make = locate(target, trust)
@@ -48,22 +51,32 @@ def build(node: dict[str, Any], trust: bool = False, **extra: Any) -> Any:
     return make(**arguments)
 
 
-def locate(target: str, trust: bool) -> Any:
+def locate(target: Any, trust: Trust) -> Any:
     """The class or function with a dotted name."""
-    if not trust and not target.startswith(SAFE):
-        raise UserError(
-            f"_target_ {target}: this configuration came with a run folder, and it names code outside seqtrain; "
-            "if you know the folder, add trust=true"
-        )
+    allowed = SAFE if isinstance(trust, bool) else (*SAFE, *(f"{package}." for package in trust))
+    if not isinstance(target, str):
+        raise UserError(f"_target_ {in_brief(target)}: expected the dotted name of a class")
     module, _, name = target.rpartition(".")
+    if trust is not True and not target.startswith(allowed):
+        raise UserError(
+            f"_target_ {in_brief(target)}: this configuration came with a run folder, and it names code outside "
+            f"seqtrain; if you know the folder, add trust=[{in_brief(target.partition('.')[0])}]"
+        )
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise UserError(f"_target_ {target}: it cannot be imported ({error})") from error
+        raise UserError(f"_target_ {in_brief(target)}: it cannot be imported ({in_brief(error)})") from error
     defined = f"{getattr(found, '__module__', '')}."
-    if not callable(found) or (not trust and not defined.startswith(SAFE)):
-        raise UserError(f"_target_ {target}: it must be a class or a function of that module")
+    if not callable(found) or (trust is not True and not (isinstance(found, type) and defined.startswith(allowed))):
+        kind = "a class or a function" if trust is True else "a class"
+        raise UserError(f"_target_ {in_brief(target)}: it must be {kind} of that module")
     return found
+
+
+def in_brief(value: object) -> str:
+    """A value from elsewhere, short enough for a message."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def check_together(config: dict[str, Any]) -> list[str]:
@@ -75,9 +88,9 @@ def check_together(config: dict[str, Any]) -> list[str]:
         problems.append(f"resume goes on training; for mode={mode} write checkpoint={config['resume']}")
     if mode == "train" and config["checkpoint"] is not None:
         problems.append("checkpoint goes with mode=evaluate or mode=predict; to go on training write resume=")
-    if mode == "inspect" and config["checkpoint"] is not None:
-        problems.append("mode=inspect reports on data, not on a run: leave checkpoint out")
-    if mode in ("evaluate", "predict") and config["checkpoint"] is None and config["resume"] is None:
+    if mode in ("inspect", "doctor") and config["checkpoint"] is not None:
+        problems.append(f"mode={mode} reports on what comes before a run: leave checkpoint out")
+    if mode in ("evaluate", "predict", "replay") and config["checkpoint"] is None and config["resume"] is None:
         problems.append(f"mode={mode} needs checkpoint=RUN, the folder of a run (outputs/...)")
     if mode == "predict" and config["input"] is None:
         problems.append("mode=predict needs input=FILE; input=- reads standard input")

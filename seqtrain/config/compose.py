@@ -94,7 +94,7 @@ def compose_one(configs: Configs, groups: list[str], words: Words, problems: lis
     try:
         files = read_files(configs, groups)
         known = known_hydra(configs, groups) if any(is_hydra(o) for o in words.values) else {}
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError) as error:
         problems.append(in_short(error))
         return None
     sound, wrong = [*groups], []

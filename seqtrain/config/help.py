@@ -29,6 +29,8 @@ Usage
   seqtrain mode=evaluate checkpoint=RUN                   score a trained run
   seqtrain mode=predict checkpoint=RUN input=FILE         use it; - is standard input
   seqtrain mode=inspect [AXIS=OPTION ...]                 report on the data, without training
+  seqtrain mode=replay checkpoint=RUN                     find the layer that made the loss NaN
+  seqtrain mode=doctor [AXIS=OPTION ...]                  check this machine and a configuration
   seqtrain resume=RUN                                     go on with an interrupted training
   seqtrain -m KEY=VALUE,VALUE ...                         a sweep: every combination, and a table
 

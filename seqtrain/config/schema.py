@@ -149,6 +149,8 @@ def type_of(value: Any) -> str:
 
 # -------------------------------------------------------------------------------- files
 
+LONGEST_COMMENT = 1000  # characters: what expressions search through must not be as long as a stranger likes
+
 
 class Entry(NamedTuple):
     """A key of one file with its value, or a section (`key` is None then)."""
@@ -163,7 +165,7 @@ class Entry(NamedTuple):
 def comment_after(lines: list[str], mark: yaml.Mark) -> str:
     """The trailing comment of the line on which a node ends."""
     rest = lines[mark.line][mark.column :] if mark.line < len(lines) else ""
-    return rest.partition("#")[2].strip() if re.match(r"[\s,:]*#", rest) else ""
+    return " ".join(rest.partition("#")[2].split())[:LONGEST_COMMENT] if re.match(r"[\s,:]*#", rest) else ""
 
 
 def read_entries(file: Path) -> Iterator[Entry]:

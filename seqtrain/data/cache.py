@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -100,7 +102,10 @@ def prepared(key: str, make: Callable[[Path], None]) -> Path:
         return place
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".making-", dir=place.parent, ignore_cleanup_errors=True) as folder:
+        with (
+            shared(place.parent),
+            tempfile.TemporaryDirectory(prefix=".making-", dir=place.parent, ignore_cleanup_errors=True) as folder,
+        ):
             made = Path(folder, "made")
             made.mkdir()
             make(made)
@@ -113,6 +118,22 @@ def prepared(key: str, make: Callable[[Path], None]) -> Path:
             f"{shutil.disk_usage(existing(place)).free / 2**20:,.0f} MiB are free; SEQTRAIN_CACHE names another folder"
         ) from None
     return place
+
+
+@contextmanager
+def shared(folder: Path) -> Iterator[None]:
+    """Says to other processes that something is being made in a folder, for as long as this one lives; if nothing is,
+    what killed ones left is removed first."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for left in folder.glob(".making-*"):
+                shutil.rmtree(left, ignore_errors=True)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def existing(path: Path) -> Path:
