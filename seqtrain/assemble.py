@@ -14,16 +14,21 @@ import torch
 import yaml
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from seqtrain.average import Average
 from seqtrain.batch import Batching, Loader, Spec
+from seqtrain.checkpoint import Checkpoints
 from seqtrain.config import UserError, build, locate
 from seqtrain.config.sources import ROOT
 from seqtrain.data.cache import prepared
 from seqtrain.data.report import Report
+from seqtrain.decode import Decoder
+from seqtrain.memory import out_of_memory
+from seqtrain.optimizer import make_optimizer
 from seqtrain.prepare import key_of
-from seqtrain.record import line
+from seqtrain.record import Recorder, line
 from seqtrain.tasks.base import Task
 from seqtrain.threads import granted
-from seqtrain.train import Trainer, out_of_memory
+from seqtrain.train import Job, Trainer
 
 Config = dict[str, Any]
 Records = dict[str, Sequence[Any]]
@@ -120,6 +125,29 @@ def check_size(cfg: Config, spec: Spec, weights: dict[str, torch.Tensor]) -> Non
             open_model(cfg, spec, torch.device("meta"))
     finally:
         hook.remove()
+
+
+def open_job(
+    cfg: Config, task: Task, trainer: Trainer, records: Records, folder: Path, step: int = 0, **more: Any
+) -> Job:
+    """All that one training works on, with fresh weights. step: where the events of a resumed run go on."""
+    device = open_device(cfg)
+    model = open_model(cfg, task.spec, device)
+    train, valid = loaders(task, records, trainer, cfg["seed"])
+    return Job(
+        task=task,
+        model=model,
+        optimizer=make_optimizer(partial(build, cfg["optimizer"], cfg["trust"]), model),
+        schedule=build(cfg["schedule"], cfg["trust"]),
+        average=Average(model, trainer.ema, trainer.average),
+        train=train,
+        valid=valid,
+        decoder=Decoder(**cfg["decode"], seed=cfg["seed"]),
+        device=device,
+        recorder=Recorder(folder, step),
+        checkpoints=Checkpoints(folder, trainer.keep),
+        **more,
+    )
 
 
 def loaders(task: Task, records: Records, trainer: Trainer, seed: int) -> tuple[Loader, Loader]:

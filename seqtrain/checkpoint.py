@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
@@ -186,6 +187,18 @@ def put_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
             shape = "nothing" if found is None else f"{tuple(found.shape)} of {found.dtype}"
             raise UserError(f"checkpoint: expected {name} of shape {tuple(own.shape)} of {own.dtype}, found {shape}")
         own.copy_(found)
+
+
+def random_state(device: torch.device) -> dict[str, Any]:
+    """The state of every generator that training draws from."""
+    cuda = torch.cuda.get_rng_state_all() if device.type == "cuda" else []
+    return {"random": torch.get_rng_state(), "random_cuda": cuda}
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["random"].cpu())
+    if state["random_cuda"]:
+        torch.cuda.set_rng_state_all([each.cpu() for each in state["random_cuda"]])
 
 
 def pack(tree: Any) -> tuple[Any, dict[str, Tensor]]:

@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seqtrain.assemble import Config, open_data, open_device, open_model, read
-from seqtrain.average import Average
+from seqtrain.assemble import Config, open_data, open_device, open_job, open_model, read
 from seqtrain.batch import Batch, Batching
-from seqtrain.checkpoint import Checkpoints, weights_of
+from seqtrain.checkpoint import weights_of
 from seqtrain.config import build
-from seqtrain.decode import Decoder
+from seqtrain.memory import parts
 from seqtrain.models.base import Generator
-from seqtrain.optimizer import make_optimizer
-from seqtrain.record import Recorder
 from seqtrain.tasks.base import Task
 from seqtrain.threads import granted
-from seqtrain.train import Job, Trainer, parts
+from seqtrain.train import Job, Trainer
 
 Finding = tuple[str, bool, str]  # what was checked, whether it is well, what was found or what to do
 EXAMPLES = 8  # of the batch that the checks work on
@@ -59,13 +55,19 @@ class Patient:
         self.loader = self.task.loader(self.records, Batching(EXAMPLES, None), cfg["seed"])
         self.batch = next(self.loader.epoch())
         trainer: Trainer = build(cfg["trainer"], cfg["trust"])
-        self.trainer = replace(trainer, precision="float32", rdrop=0.0, accumulate=1)
+        few = {"batch_size": EXAMPLES, "batch_tokens": None}
+        self.trainer = replace(trainer, precision="float32", rdrop=0.0, accumulate=1, **few)
 
     def model(self, device: str = "cpu", still: bool = True) -> nn.Module:
         """`still`: without dropout and without chance."""
         torch.manual_seed(self.cfg["seed"])
         model = open_model(self.cfg, self.task.spec, torch.device(device))
         return model.eval() if still else model.train()
+
+    def job(self, folder: Path) -> Job:
+        torch.manual_seed(self.cfg["seed"])
+        records = {"train": self.records, "valid": self.records}
+        return open_job(self.cfg, self.task, self.trainer, records, folder, baseline=str)
 
     def gradient(self, model: nn.Module, batches: list[Batch], **how: Any) -> Tensor:
         """The gradient of the mean loss, laid end to end, on the CPU."""
@@ -179,13 +181,13 @@ def write_and_resume(patient: Patient) -> Iterator[Finding]:
         Path(folder, "config.yaml").write_text("")
         found = []
         for again in (False, True):
-            job = new_job(patient, Path(folder))
+            job = patient.job(Path(folder))
             batches = list(job.train.epoch())[:2] * 2
             patient.trainer.update(job, batches[:1])
             if again:
                 job.save()
                 torch.manual_seed(-1)
-                job = new_job(patient, Path(folder))
+                job = patient.job(Path(folder))
                 job.restore(job.checkpoints.load("last"))
             patient.trainer.update(job, batches[1:2])
             found.append({name: weight.clone() for name, weight in weights_of(job.model).items()})
@@ -195,25 +197,6 @@ def write_and_resume(patient: Patient) -> Iterator[Finding]:
         "",
         same,
         "the same bits" if same else "other weights: a resumed run will differ; try trainer.deterministic=true",
-    )
-
-
-def new_job(patient: Patient, folder: Path) -> Job:
-    cfg, trainer = patient.cfg, patient.trainer
-    model = patient.model(patient.device.type, still=False)
-    return Job(
-        task=patient.task,
-        model=model,
-        optimizer=make_optimizer(partial(build, cfg["optimizer"], cfg["trust"]), model),
-        schedule=build(cfg["schedule"], cfg["trust"]),
-        average=Average(model, trainer.ema, trainer.average),
-        train=patient.loader,
-        valid=patient.loader,
-        decoder=Decoder(**cfg["decode"], seed=cfg["seed"]),
-        device=patient.device,
-        recorder=Recorder(folder, 0),
-        checkpoints=Checkpoints(folder),
-        baseline=str,
     )
 
 

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,15 @@ class Recorder:
     `step`. A failure ends the recording, never the run."""
 
     def __init__(self, folder: Path, step: int):
+        self.folder = folder
+        self.step = step
+
+    @cached_property
+    def writer(self) -> Any:
+        """Opened when there is something to write; None after a failure."""
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        self.folder = folder
-        self.writer: Any = None
-        with self.spared():
-            self.writer = SummaryWriter(str(folder), purge_step=step + 1 if step else 0, flush_secs=10)
+        return SummaryWriter(str(self.folder), purge_step=self.step + 1 if self.step else 0, flush_secs=10)
 
     @contextmanager
     def spared(self) -> Iterator[None]:
@@ -93,7 +97,7 @@ class Recorder:
 
     def close(self) -> None:
         with self.spared():
-            if self.writer:
+            if vars(self).get("writer"):
                 self.writer.close()
 
 

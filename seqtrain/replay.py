@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from seqtrain.assemble import Config, open_device, open_model
 from seqtrain.batch import Batch, map_tensors
-from seqtrain.checkpoint import DAMAGE, Checkpoints, number, put_weights, read
+from seqtrain.checkpoint import DAMAGE, Checkpoints, number, put_weights, read, set_random_state
 from seqtrain.config import UserError, build
-from seqtrain.train import Trainer, set_random_state
+from seqtrain.train import Trainer
 
 
 def replay(cfg: Config, folder: Path) -> None:

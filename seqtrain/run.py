@@ -9,7 +9,7 @@ import platform
 import resource
 import sys
 from contextlib import closing
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +23,19 @@ from seqtrain.assemble import (
     best_baseline,
     counts,
     fingerprint,
-    loaders,
     open_data,
-    open_device,
-    open_model,
+    open_job,
     read,
     reported,
     told,
 )
-from seqtrain.average import Average
 from seqtrain.checkpoint import Checkpoint, Checkpoints, number, put_weights
 from seqtrain.config import UserError, build
-from seqtrain.decode import Decoder
 from seqtrain.disk import replace
-from seqtrain.optimizer import make_optimizer
-from seqtrain.record import Recorder, line
+from seqtrain.interruption import Interrupted, Interruption
+from seqtrain.record import line
 from seqtrain.tasks.base import Task
-from seqtrain.train import Interrupted, Interruption, Job, Progress, Trainer, evaluate
+from seqtrain.train import Job, Trainer, evaluate
 
 log = logging.getLogger(__name__)
 RSS_UNITS_A_MIB = 1024**2 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
@@ -60,16 +56,13 @@ def train(cfg: Config, folder: Path, resume: bool = False, sweep: bool = False) 
 
 
 def train_until(interruption: Interruption, cfg: Config, folder: Path, resume: bool, sweep: bool) -> float:
-    device = open_device(cfg)
     task: Task = build(cfg["task"], cfg["trust"])
     source = open_data(cfg, task)
     records = {split: read(source, split) for split in ("train", "valid", "test")}
     torch.manual_seed(cfg["seed"])
     trainer: Trainer = build(cfg["trainer"], cfg["trust"])
-    if trainer.precision == "bfloat16" and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        raise UserError(
-            "trainer.precision=bfloat16: this CPU has no such arithmetic; trainer.precision=float32 will do"
-        )
+    if trainer.deterministic != torch.are_deterministic_algorithms_enabled():  # the call imports torch's compiler
+        torch.use_deterministic_algorithms(trainer.deterministic)
     checkpoints = Checkpoints(folder, trainer.keep)
     checkpoints.clean()
     checkpoint = checkpoints.load("last") if resume and checkpoints.steps() else None
@@ -79,55 +72,49 @@ def train_until(interruption: Interruption, cfg: Config, folder: Path, resume: b
     else:
         check_data(checkpoint, data)
         checkpoints.restore(task.load_state, checkpoint.task)
-    model = open_model(cfg, task.spec, device)
-    if trainer.deterministic != torch.are_deterministic_algorithms_enabled():  # the call imports torch's compiler
-        torch.use_deterministic_algorithms(trainer.deterministic)
-    size = sum(p.numel() for p in model.parameters())
-    log.info("%s\n%s; %s parameters on %s", folder, counts(records), f"{size:,}", device)
-
-    train_loader, valid_loader = loaders(task, records, trainer, cfg["seed"])
-    if checkpoint is not None and (folder / "metrics.json").exists():
-        progress = checkpoints.restore(lambda kept: Progress(**kept["progress"]), checkpoint.training)
-        if trainer.done(progress, trainer.total_steps(train_loader)):
-            log.info(
-                "step %d: nothing is left to do; more trainer.epochs or trainer.max_steps would go on", progress.step
-            )
-            return json.loads((folder / "metrics.json").read_bytes())["monitor"]["value"]
-    if checkpoint is None:
-        report = reported(task, records)
-        for text in report.lines:
-            log.info("  %s", text)
-        replace(folder / "data.json", json.dumps(report.figures, indent=1, ensure_ascii=False).encode())
 
     @cache  # at the first evaluation: a training should not wait for them
     def baselines() -> Baselines:
         log.info("the baselines …")
         return task.baselines(records["train"], records["valid"])
 
-    job = Job(
-        task=task,
-        model=model,
-        optimizer=make_optimizer(partial(build, cfg["optimizer"], cfg["trust"]), model),
-        schedule=build(cfg["schedule"], cfg["trust"]),
-        average=Average(model, trainer.ema, trainer.average),
-        train=train_loader,
-        valid=valid_loader,
-        decoder=Decoder(**cfg["decode"], seed=cfg["seed"]),
-        device=device,
-        recorder=Recorder(folder, checkpoint.training["progress"]["step"] if checkpoint else 0),
-        checkpoints=checkpoints,
+    step = checkpoints.restore(lambda kept: kept["progress"]["step"], checkpoint.training) if checkpoint else 0
+    job = open_job(
+        cfg,
+        task,
+        trainer,
+        records,
+        folder,
+        step,
         baseline=lambda: told(*best_baseline(baselines(), task)),
         interruption=interruption,
         data=data,
     )
+    check_precision(trainer, job.device)
+    size = sum(p.numel() for p in job.model.parameters())
+    log.info("%s\n%s; %s parameters on %s", folder, counts(records), f"{size:,}", job.device)
     with closing(job.recorder):
         if checkpoint is None:
+            report = reported(task, records)
+            for text in report.lines:
+                log.info("  %s", text)
+            replace(folder / "data.json", json.dumps(report.figures, indent=1, ensure_ascii=False).encode())
             job.recorder.show(0, {"config": f"```yaml\n{(folder / 'config.yaml').read_text()}\n```"})
         else:
             checkpoints.restore(job.restore, checkpoint)
-            log.info("going on at step %d", job.progress.step)
+            if trainer.done(job.progress, trainer.total_steps(job.train)) and (folder / "metrics.json").exists():
+                log.info("step %d: nothing is left to do; more trainer.epochs or trainer.max_steps would go on", step)
+                return json.loads((folder / "metrics.json").read_bytes())["monitor"]["value"]
+            log.info("going on at step %d", step)
         trainer.fit(job, folder)
         return finish(job, records, baselines(), folder, cfg, sweep)
+
+
+def check_precision(trainer: Trainer, device: torch.device) -> None:
+    if trainer.precision == "bfloat16" and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        raise UserError(
+            "trainer.precision=bfloat16: this CPU has no such arithmetic; trainer.precision=float32 will do"
+        )
 
 
 def check_data(checkpoint: Checkpoint, data: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,10 +18,11 @@ from torch import Tensor, nn
 from seqtrain import metrics, optimizer
 from seqtrain.average import Average
 from seqtrain.batch import Batch, Loader, join, map_tensors
-from seqtrain.checkpoint import Checkpoint, Checkpoints, put_weights, weights_of
-from seqtrain.config import UserError
+from seqtrain.checkpoint import Checkpoint, Checkpoints, put_weights, random_state, set_random_state, weights_of
 from seqtrain.decode import Decoder
 from seqtrain.disk import free, told
+from seqtrain.interruption import Interrupted, Interruption
+from seqtrain.memory import fit_in_memory, parts
 from seqtrain.metrics import Totals
 from seqtrain.record import Recorder, bar, line
 from seqtrain.tasks.base import Task
@@ -32,10 +32,6 @@ log = logging.getLogger(__name__)
 
 class Diverged(FloatingPointError):
     """The loss, its gradient or the monitor is no longer a number."""
-
-
-class Interrupted(SystemExit):
-    """A signal ended the run."""
 
 
 @dataclass
@@ -77,7 +73,7 @@ class Job:
     baseline: Callable[[], str]
     progress: Progress = field(default_factory=Progress)
     carried: Any = None  # the model's state where the next batch continues this one
-    interruption: Interruption = field(default_factory=lambda: Interruption())
+    interruption: Interruption = field(default_factory=Interruption)
     data: str = ""  # the fingerprint of the data
 
     def save(self, best: bool = False) -> None:
@@ -364,98 +360,6 @@ class Running:
         self.sums.zero_()
         self.steps = 0
         return self.loss
-
-
-class Interruption:
-    """SIGINT, SIGTERM and SIGUSR1 end a run: at once, or, while it is `held`, where it asks with `check`. A second
-    SIGINT stops in any case at once."""
-
-    def __init__(self) -> None:
-        self.signal = 0
-        self.holding = False
-        self.previous: dict[int, Any] = {}
-
-    def __enter__(self) -> Interruption:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-            try:
-                self.previous[number] = signal.signal(number, self.note)
-            except ValueError:  # not in the main thread: signals are somebody else's
-                break
-        return self
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        self.holding = True
-        try:
-            yield
-        finally:
-            self.holding = False
-
-    def note(self, number: int, frame: Any) -> None:
-        if self.signal and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.signal = self.signal or number
-        if not self.holding:
-            self.check()
-
-    def check(self) -> None:
-        if self.signal:
-            raise Interrupted(128 + self.signal)
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
-
-
-def random_state(device: torch.device) -> dict[str, Any]:
-    """The state of every generator that training draws from."""
-    cuda = torch.cuda.get_rng_state_all() if device.type == "cuda" else []
-    return {"random": torch.get_rng_state(), "random_cuda": cuda}
-
-
-def set_random_state(state: dict[str, Any]) -> None:
-    torch.set_rng_state(state["random"].cpu())
-    if state["random_cuda"]:
-        torch.cuda.set_rng_state_all([each.cpu() for each in state["random_cuda"]])
-
-
-def fit_in_memory(
-    job: Job, group: list[Batch], backward: Callable[[int | None], tuple[Tensor, Tensor, Any]]
-) -> tuple[Tensor, Tensor, Any]:
-    """Calls `backward` with the bound on the positions of a batch, and where the memory does not suffice, from the
-    start with half of it; the rest of the run keeps the bound that was found."""
-    random = random_state(job.device)
-    while True:
-        try:
-            return backward(job.progress.bound)
-        except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-        job.optimizer.zero_grad(set_to_none=True)  # outside the handler, which keeps what the failed call allocated
-        set_random_state(random)
-        if job.device.type == "cuda":
-            torch.cuda.empty_cache()
-        largest = max(batch.positions()[1] for batch in group)
-        example = max(batch.positions()[1] // len(batch.target) for batch in group)
-        bound = min(job.progress.bound or largest, largest) // 2
-        if min(job.progress.bound or largest, largest) <= example:
-            raise UserError(f"not even one example of {example:,} positions fits in memory; shorter ones "
-                            "(task.max_length, task.window) or a smaller model may")  # fmt: skip
-        job.progress.bound = bound
-        log.warning("step %d: a batch of %s positions does not fit in memory; from now on larger ones than %s are cut, "
-                    "to the same gradient", job.progress.step + 1, f"{largest:,}", f"{bound:,}")  # fmt: skip
-
-
-def parts(batch: Batch, bound: int | None) -> list[slice]:
-    """The rows of a batch in parts of at most `bound` positions, or of one row."""
-    rows = len(batch.target)
-    size = rows if bound is None else max(1, rows * bound // max(batch.positions()[1], 1))
-    return [slice(start, start + size) for start in range(0, rows, size)]
-
-
-def out_of_memory(error: Exception) -> bool:
-    words = ("out of memory", "not enough memory", "can't allocate memory")
-    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
 @torch.inference_mode()

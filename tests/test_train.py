@@ -17,9 +17,10 @@ from seqtrain import assemble, run
 from seqtrain.batch import Batching, Loader, map_tensors
 from seqtrain.checkpoint import Checkpoints, read
 from seqtrain.config import UserError
+from seqtrain.interruption import Interruption
 from seqtrain.tasks.base import Task, cross_entropy
 from seqtrain.tasks.generation import Window
-from seqtrain.train import Diverged, Interruption, Job, Trainer, evaluate
+from seqtrain.train import Diverged, Job, Trainer, evaluate
 
 SGD = {"optimizer": "sgd", "schedule": "constant"}
 

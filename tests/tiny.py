@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock, patch
@@ -14,12 +14,8 @@ import torch
 import yaml
 
 from seqtrain import assemble, folder, run
-from seqtrain.average import Average
 from seqtrain.batch import Batching
-from seqtrain.checkpoint import Checkpoints
 from seqtrain.config import build, compose, sources
-from seqtrain.decode import Decoder
-from seqtrain.optimizer import make_optimizer
 from seqtrain.record import Recorder
 from seqtrain.train import Job, Trainer
 
@@ -105,19 +101,7 @@ def job(cfg: dict[str, Any], place: Path | None = None) -> tuple[Trainer, Job, d
     torch.manual_seed(cfg["seed"])
     task.fit(records["train"])
     trainer = build(cfg["trainer"])
-    model = assemble.open_model(cfg, task.spec, torch.device("cpu"))
-    made = Job(
-        task=task,
-        model=model,
-        optimizer=make_optimizer(partial(build, cfg["optimizer"]), model),
-        schedule=build(cfg["schedule"]),
-        average=Average(model, trainer.ema, trainer.average),
-        train=task.loader(records["train"], Batching(trainer.batch_size, None), cfg["seed"]),
-        valid=task.loader(records["valid"], Batching(8, None), None),
-        decoder=Decoder(**cfg["decode"], seed=0),
-        device=torch.device("cpu"),
-        recorder=Mock(spec=Recorder),
-        checkpoints=Checkpoints(place or Path("nowhere")),
-        baseline=lambda: "",
-    )
+    made = assemble.open_job(cfg, task, trainer, records, place or Path("nowhere"), baseline=lambda: "")
+    made.valid = task.loader(records["valid"], Batching(8, None), None)
+    made.recorder = Mock(spec=Recorder)
     return trainer, made, records

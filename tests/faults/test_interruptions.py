@@ -17,7 +17,7 @@ from harness import TASKS, Server, differences, serving, words
 from seqtrain import run
 from seqtrain.batch import Batching
 from seqtrain.checkpoint import Checkpoints
-from seqtrain.train import Interrupted
+from seqtrain.interruption import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 

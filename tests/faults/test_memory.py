@@ -9,7 +9,7 @@ import tiny
 import torch
 
 from seqtrain.config import UserError
-from seqtrain.train import parts
+from seqtrain.memory import parts
 
 SGD = {"optimizer": "sgd", "schedule": "constant"}
 ERRORS = [

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from seqtrain import replay, run
-from seqtrain.checkpoint import Checkpoints
+from seqtrain.checkpoint import Checkpoints, random_state
 from seqtrain.config import UserError
-from seqtrain.train import Diverged, Trainer, random_state
+from seqtrain.train import Diverged, Trainer
 
 STEP = 4
 NAN = float("nan")
