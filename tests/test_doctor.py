@@ -1,0 +1,69 @@
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from seqtrain import doctor, threads
+from seqtrain.backbones import recurrent
+from seqtrain.models.base import Generator
+
+
+def examine(capsys: pytest.CaptureFixture[str], cfg: dict[str, Any]) -> tuple[bool, dict[str, str]]:
+    """Whether all is well, and the lines by what they are about."""
+    well = doctor.examine(cfg)
+    lines = capsys.readouterr().out.splitlines()
+    return well, {line[9:41].strip(): line for line in lines}
+
+
+@pytest.mark.parametrize("task", tiny.TASKS)
+def test_a_sound_configuration_is_well(task: str, capsys: pytest.CaptureFixture[str]):
+    well, found = examine(capsys, tiny.config(task))
+    assert well, found
+    assert {"threads", "free disk", "padding", "cut of a batch", "one batch by heart", "write and resume"} <= set(found)
+    assert all(line.startswith("ok ") for line in found.values())
+
+
+def ill(capsys: pytest.CaptureFixture[str], **changes: Any) -> list[str]:
+    well, found = examine(capsys, tiny.config("translation", **changes))
+    bad = [what for what, line in found.items() if line.startswith("NOT OK")]
+    assert well == (not bad)
+    return bad
+
+
+def test_a_model_that_reads_padding_is_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def careless(lengths: torch.Tensor, width: int) -> torch.Tensor:
+        return torch.arange(width).flip(0).expand(len(lengths), -1)
+
+    monkeypatch.setattr(recurrent, "reversal", careless)
+    assert "padding" in ill(capsys)
+
+
+def test_a_step_unlike_the_whole_is_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    run = recurrent.Recurrent.run
+
+    def forgetful(self: Any, layer: Any, x: torch.Tensor, state: Any) -> Any:
+        return run(self, layer, x, None if x.size(1) == 1 else state)
+
+    monkeypatch.setattr(recurrent.Recurrent, "run", forgetful)
+    assert "forward against step" in ill(capsys)
+
+
+def test_a_model_that_does_not_learn_is_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    forward = Generator.forward
+
+    def stuck(self: Any, *given: Any) -> Any:
+        output = forward(self, *given)
+        return output._replace(scores=output.scores * 1e-3)
+
+    monkeypatch.setattr(Generator, "forward", stuck)
+    assert "one batch by heart" in ill(capsys)
+
+
+def test_more_threads_than_cores_and_too_little_room_are_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(doctor, "granted", lambda: threads.granted() - threads.granted())
+    monkeypatch.setattr(doctor, "NEEDED", 1e12)
+    found = ill(capsys)
+    assert {"threads", "free disk"} <= set(found)
