@@ -9,12 +9,14 @@ import platform
 import resource
 import sys
 from contextlib import closing
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from seqtrain import disk
 from seqtrain.assemble import (
     EVALUATION,
     Baselines,
@@ -31,7 +33,6 @@ from seqtrain.assemble import (
 )
 from seqtrain.checkpoint import Checkpoint, Checkpoints, number, put_weights
 from seqtrain.config import UserError, build
-from seqtrain.disk import replace
 from seqtrain.interruption import Interrupted, Interruption
 from seqtrain.record import line
 from seqtrain.tasks.base import Task
@@ -90,15 +91,15 @@ def train_until(interruption: Interruption, cfg: Config, folder: Path, resume: b
         interruption=interruption,
         data=data,
     )
-    check_precision(trainer, job.device)
+    trainer = settle_precision(trainer, job.device)
     size = sum(p.numel() for p in job.model.parameters())
-    log.info("%s\n%s; %s parameters on %s", folder, counts(records), f"{size:,}", job.device)
+    log.info("%s\n%s; %s parameters on %s, %s", folder, counts(records), f"{size:,}", job.device, trainer.precision)
     with closing(job.recorder):
         if checkpoint is None:
             report = reported(task, records)
             for text in report.lines:
                 log.info("  %s", text)
-            replace(folder / "data.json", json.dumps(report.figures, indent=1, ensure_ascii=False).encode())
+            disk.replace(folder / "data.json", json.dumps(report.figures, indent=1, ensure_ascii=False).encode())
             job.recorder.show(0, {"config": f"```yaml\n{(folder / 'config.yaml').read_text()}\n```"})
         else:
             checkpoints.restore(job.restore, checkpoint)
@@ -110,11 +111,18 @@ def train_until(interruption: Interruption, cfg: Config, folder: Path, resume: b
         return finish(job, records, baselines(), folder, cfg, sweep)
 
 
-def check_precision(trainer: Trainer, device: torch.device) -> None:
-    if trainer.precision == "bfloat16" and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+def settle_precision(trainer: Trainer, device: torch.device) -> Trainer:
+    """The trainer with the type of its arithmetic: `auto` becomes bfloat16 where the processor has it."""
+    if device.type == "cpu":
+        able = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    else:
+        able = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+    if trainer.precision == "bfloat16" and not able:
+        what = "CPU" if device.type == "cpu" else "GPU"
         raise UserError(
-            "trainer.precision=bfloat16: this CPU has no such arithmetic; trainer.precision=float32 will do"
+            f"trainer.precision=bfloat16: this {what} has no such arithmetic; trainer.precision=auto will do"
         )
+    return replace(trainer, precision="bfloat16" if able else "float32") if trainer.precision == "auto" else trainer
 
 
 def check_data(checkpoint: Checkpoint, data: str) -> None:
@@ -170,7 +178,7 @@ def finish(job: Job, records: Records, baselines: Baselines, folder: Path, cfg: 
     scored = "valid" if sweep else "test"
     job.recorder.hparams(after, settings, {f"final/{scored}_{name}": value for name, value in found[scored].items()})
     job.recorder.flush()
-    replace(folder / "metrics.json", json.dumps(found, indent=1).encode())  # the last thing: the run is complete
+    disk.replace(folder / "metrics.json", json.dumps(found, indent=1).encode())  # the last thing: the run is complete
     if not sweep:
         log.info("to use it: seqtrain mode=predict checkpoint=%s input=-", folder)
     return monitored

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from seqtrain import assemble, run
 from seqtrain.batch import Batching, Loader, map_tensors
 from seqtrain.checkpoint import Checkpoints, read
-from seqtrain.config import UserError
+from seqtrain.config import UserError, build
 from seqtrain.interruption import Interruption
 from seqtrain.tasks.base import Task, cross_entropy
 from seqtrain.tasks.generation import Window
@@ -338,8 +338,15 @@ def test_bfloat16_is_refused_where_the_cpu_has_none(able: bool, tmp_path: Path, 
     if able:
         run.train(cfg, tmp_path / "run")
     else:
-        with pytest.raises(UserError, match=r"trainer\.precision=float32 will do"):
+        with pytest.raises(UserError, match=r"this CPU has no such arithmetic; trainer\.precision=auto will do"):
             run.train(cfg, tmp_path / "run")
+
+
+@pytest.mark.parametrize(("able", "settled"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_is_bfloat16_where_the_processor_has_it(able: bool, settled: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: able)
+    trainer = build(tiny.config("sentiment", trainer__precision="auto")["trainer"])
+    assert run.settle_precision(trainer, torch.device("cpu")).precision == settled
 
 
 def test_averages_are_what_is_evaluated_and_kept(tmp_path: Path):
