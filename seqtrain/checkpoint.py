@@ -2,18 +2,21 @@
 
 A checkpoint is a folder `step-N` of `model.safetensors` (the weights to use), `training.safetensors` and
 `training.json` (all that a resumed training needs), `task.json` (what the task learned from the data),
-`config.yaml` and `checksums.json`; a step that is saved again is `step-N.2`. The files `last` and `best` beside the
-folders name one of them.
+`config.yaml` and `checksums.json`, which also names versions; a step that is saved again is `step-N.2`. The files
+`last` and `best` beside the folders name one of them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import logging
+import platform
 import re
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,7 +72,8 @@ class Checkpoints:
             "config.yaml": (self.run / "config.yaml").read_bytes(),
         }
         sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        files["checksums.json"] = json.dumps({"format": FORMAT, "sha256": sums}, indent=1).encode()
+        manifest = {"format": FORMAT, "versions": versions(), "sha256": sums}
+        files["checksums.json"] = json.dumps(manifest, indent=1).encode()
         new = self.folder / f".{name}"
         try:
             shutil.rmtree(new, ignore_errors=True)
@@ -172,6 +176,13 @@ def read(path: Path, root: Path | None = None) -> Checkpoint:
             raise ValueError(f"{file} differs from its checksum")
     training = unpack(json.loads(files["training.json"]), load(files["training.safetensors"]))
     return Checkpoint(load(files["model.safetensors"]), training, json.loads(files["task.json"]))
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that a result may depend on."""
+    names = ("seqtrain", "torch", "numpy", "babel", "statsmodels", "sacrebleu", "tokenizers")
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:

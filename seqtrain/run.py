@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import logging
-import platform
 import resource
 import sys
 from contextlib import closing
@@ -31,7 +29,7 @@ from seqtrain.assemble import (
     reported,
     told,
 )
-from seqtrain.checkpoint import Checkpoint, Checkpoints, number, put_weights
+from seqtrain.checkpoint import Checkpoint, Checkpoints, number, put_weights, versions
 from seqtrain.config import UserError, build
 from seqtrain.interruption import Interrupted, Interruption
 from seqtrain.record import line
@@ -182,8 +180,3 @@ def finish(job: Job, records: Records, baselines: Baselines, folder: Path, cfg: 
     if not sweep:
         log.info("to use it: seqtrain mode=predict checkpoint=%s input=-", folder)
     return monitored
-
-
-def versions() -> dict[str, str]:
-    names = ("seqtrain", "torch", "numpy", "babel", "statsmodels", "sacrebleu", "tokenizers")
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in names}

@@ -1,4 +1,5 @@
 import ast
+import json
 import logging
 import math
 import shutil
@@ -124,6 +125,13 @@ def test_nothing_left_is_a_user_error(made: Checkpoints):
     flip(made.folder / "step-1" / "model.safetensors")
     with pytest.raises(UserError, match=r"no whole checkpoint in it \(model.safetensors differs from its checksum\)"):
         made.load("last")
+
+
+def test_a_checkpoint_names_the_versions_it_was_made_with(made: Checkpoints):
+    save(made, 1)
+    manifest = json.loads((made.folder / "step-1" / "checksums.json").read_text())
+    assert manifest["versions"]["torch"] == torch.__version__
+    assert {"python", "seqtrain", "numpy"} <= manifest["versions"].keys()
 
 
 def test_another_format_is_refused(made: Checkpoints, monkeypatch: pytest.MonkeyPatch):
