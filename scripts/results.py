@@ -108,7 +108,6 @@ ROWS = {
         "characters, each from a zero state, as nanoGPT scores. `streamed_loss`: the state carried over the whole "
         "text. The set has no test split: as with nanoGPT, the weights are the best by the loss that is reported.",
         (("nanoGPT, 10.7M parameters", "1.4697 (windowed)", "github.com/karpathy/nanoGPT"),),
-        overrides=("trainer.precision=bfloat16",),
         beside=streamed,
     ),
     "etth1_96": Row(
