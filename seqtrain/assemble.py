@@ -128,10 +128,16 @@ def check_size(cfg: Config, spec: Spec, weights: dict[str, torch.Tensor]) -> Non
 
 
 def open_job(
-    cfg: Config, task: Task, trainer: Trainer, records: Records, folder: Path, step: int = 0, **more: Any
+    cfg: Config,
+    device: torch.device,
+    task: Task,
+    trainer: Trainer,
+    records: Records,
+    checkpoints: Checkpoints,
+    step: int = 0,
+    **more: Any,
 ) -> Job:
     """All that one training works on, with fresh weights. step: where the events of a resumed run go on."""
-    device = open_device(cfg)
     model = open_model(cfg, task.spec, device)
     train, valid = loaders(task, records, trainer, cfg["seed"])
     return Job(
@@ -144,8 +150,8 @@ def open_job(
         valid=valid,
         decoder=Decoder(**cfg["decode"], seed=cfg["seed"]),
         device=device,
-        recorder=Recorder(folder, step),
-        checkpoints=Checkpoints(folder, trainer.keep),
+        recorder=Recorder(checkpoints.run, step),
+        checkpoints=checkpoints,
         **more,
     )
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from seqtrain.assemble import Config, open_data, open_device, open_job, open_model, read
 from seqtrain.batch import Batch, Batching
-from seqtrain.checkpoint import weights_of
+from seqtrain.checkpoint import Checkpoints, weights_of
 from seqtrain.config import build
 from seqtrain.memory import parts
 from seqtrain.models.base import Generator
@@ -73,7 +73,7 @@ class Patient:
     def job(self, folder: Path) -> Job:
         torch.manual_seed(self.cfg["seed"])
         records = {"train": self.records, "valid": self.records}
-        return open_job(self.cfg, self.task, self.trainer, records, folder, baseline=str)
+        return open_job(self.cfg, self.device, self.task, self.trainer, records, Checkpoints(folder), baseline=str)
 
     def gradient(self, model: nn.Module, batches: list[Batch], **how: Any) -> Tensor:
         """The gradient of the mean loss, laid end to end, on the CPU."""

@@ -24,6 +24,7 @@ from seqtrain.assemble import (
     counts,
     fingerprint,
     open_data,
+    open_device,
     open_job,
     read,
     reported,
@@ -55,11 +56,12 @@ def train(cfg: Config, folder: Path, resume: bool = False, sweep: bool = False) 
 
 
 def train_until(interruption: Interruption, cfg: Config, folder: Path, resume: bool, sweep: bool) -> float:
+    device = open_device(cfg)
+    trainer = settle_precision(build(cfg["trainer"], cfg["trust"]), device)
     task: Task = build(cfg["task"], cfg["trust"])
     source = open_data(cfg, task)
     records = {split: read(source, split) for split in ("train", "valid", "test")}
     torch.manual_seed(cfg["seed"])
-    trainer: Trainer = build(cfg["trainer"], cfg["trust"])
     if trainer.deterministic != torch.are_deterministic_algorithms_enabled():  # the call imports torch's compiler
         torch.use_deterministic_algorithms(trainer.deterministic)
     checkpoints = Checkpoints(folder, trainer.keep)
@@ -80,18 +82,18 @@ def train_until(interruption: Interruption, cfg: Config, folder: Path, resume: b
     step = checkpoints.restore(lambda kept: kept["progress"]["step"], checkpoint.training) if checkpoint else 0
     job = open_job(
         cfg,
+        device,
         task,
         trainer,
         records,
-        folder,
+        checkpoints,
         step,
         baseline=lambda: told(*best_baseline(baselines(), task)),
         interruption=interruption,
         data=data,
     )
-    trainer = settle_precision(trainer, job.device)
     size = sum(p.numel() for p in job.model.parameters())
-    log.info("%s\n%s; %s parameters on %s, %s", folder, counts(records), f"{size:,}", job.device, trainer.precision)
+    log.info("%s\n%s; %s parameters on %s, %s", folder, counts(records), f"{size:,}", device, trainer.precision)
     with closing(job.recorder):
         if checkpoint is None:
             report = reported(task, records)

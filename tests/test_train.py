@@ -342,6 +342,17 @@ def test_bfloat16_is_refused_where_the_cpu_has_none(able: bool, tmp_path: Path, 
             run.train(cfg, tmp_path / "run")
 
 
+@pytest.mark.parametrize("change", [{"trainer__precision": "bfloat16"}, {"device__name": "cuda"}])
+def test_what_the_machine_lacks_is_said_before_any_data_are_prepared(
+    change: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(run, "open_data", lambda *_: pytest.fail("data were opened first"))
+    with pytest.raises(UserError, match="will do"):
+        run.train(tiny.start(tmp_path / "run", "sentiment", **change), tmp_path / "run")
+
+
 @pytest.mark.parametrize(("able", "settled"), [(True, "bfloat16"), (False, "float32")])
 def test_auto_is_bfloat16_where_the_processor_has_it(able: bool, settled: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: able)

@@ -15,6 +15,7 @@ import yaml
 
 from seqtrain import assemble, folder, run
 from seqtrain.batch import Batching
+from seqtrain.checkpoint import Checkpoints
 from seqtrain.config import build, compose, sources
 from seqtrain.record import Recorder
 from seqtrain.train import Job, Trainer
@@ -101,7 +102,8 @@ def job(cfg: dict[str, Any], place: Path | None = None) -> tuple[Trainer, Job, d
     torch.manual_seed(cfg["seed"])
     task.fit(records["train"])
     trainer = build(cfg["trainer"])
-    made = assemble.open_job(cfg, task, trainer, records, place or Path("nowhere"), baseline=lambda: "")
+    checkpoints = Checkpoints(place or Path("nowhere"))
+    made = assemble.open_job(cfg, torch.device("cpu"), task, trainer, records, checkpoints, baseline=lambda: "")
     made.valid = task.loader(records["valid"], Batching(8, None), None)
     made.recorder = Mock(spec=Recorder)
     return trainer, made, records
