@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +78,9 @@ class Patient:
         torch.manual_seed(self.cfg["seed"])
         records = {"train": self.records, "valid": self.records}
         return open_job(self.cfg, self.device, self.task, self.trainer, records, Checkpoints(folder), baseline=str)
+
+    def two_batches(self, job: Job) -> list[Batch]:
+        return [batch for _, batch in zip(range(2), itertools.cycle(job.train.epoch()), strict=False)]
 
     def gradient(self, model: nn.Module, batches: list[Batch], **how: Any) -> Tensor:
         """The gradient of the mean loss, laid end to end, on the CPU."""
@@ -183,29 +190,42 @@ def by_heart(patient: Patient) -> Iterator[Finding]:
     yield "", fine, f"loss {first:.3g} to {last:.3g} in {steps} steps" + ("" if fine else ": the model does not learn")
 
 
-def write_and_resume(patient: Patient) -> Iterator[Finding]:
-    """Two steps, saved after the first and brought back, lead to the weights of two steps in one go."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "config.yaml").write_text("")
-        found = []
-        for again in (False, True):
-            job = patient.job(Path(folder))
-            batches = list(job.train.epoch())[:2] * 2
-            patient.trainer.update(job, batches[:1])
-            if again:
-                job.save()
-                torch.manual_seed(-1)
-                job = patient.job(Path(folder))
-                job.restore(job.checkpoints.load("last"))
-            patient.trainer.update(job, batches[1:2])
-            found.append({name: weight.clone() for name, weight in weights_of(job.model).items()})
-            job.recorder.close()
-    same = all(torch.equal(weight, found[1][name]) for name, weight in found[0].items())
-    yield (
-        "",
-        same,
-        "the same bits" if same else "other weights: a resumed run will differ; try trainer.deterministic=true",
-    )
+def write_kill_resume(patient: Patient) -> Iterator[Finding]:
+    """Two steps in one go lead to the weights of two steps between which the process was killed while it saved."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "config.yaml").write_text("")
+        child = get_context("spawn").Process(target=save_for_ever, args=(patient.cfg, folder), daemon=True)
+        child.start()
+        checkpoints = Checkpoints(folder)
+        while child.is_alive() and checkpoints.named("last") is None:
+            time.sleep(0.01)
+        time.sleep(random.random() / 20)  # somewhere in one of the saves that follow
+        child.kill()
+        child.join()
+        if child.exitcode != -signal.SIGKILL:
+            yield "", False, f"the training process ended by itself, with code {child.exitcode}"
+            return
+        whole, resumed = patient.job(folder), patient.job(folder)
+        batches = patient.two_batches(whole)
+        for batch in batches:
+            patient.trainer.update(whole, [batch])
+        checkpoints.clean()
+        resumed.restore(checkpoints.load("last"))
+        patient.trainer.update(resumed, batches[1:])
+        weights = weights_of(resumed.model)
+        same = all(torch.equal(weight, weights[name]) for name, weight in weights_of(whole.model).items())
+    cure = "other weights: a resumed run will differ; try trainer.deterministic=true"
+    yield "", same, "the same bits" if same else cure
+
+
+def save_for_ever(cfg: Config, folder: Path) -> None:
+    """One step, then checkpoints without an end: the process is to be killed."""
+    patient = Patient(cfg)
+    job = patient.job(folder)
+    patient.trainer.update(job, patient.two_batches(job)[:1])
+    while True:
+        job.save()
 
 
 CHECKS: dict[str, Callable[[Patient], Iterator[Finding]]] = {
@@ -217,5 +237,5 @@ CHECKS: dict[str, Callable[[Patient], Iterator[Finding]]] = {
     "CPU against the device": device,
     "bfloat16 against float32": bfloat16,
     "one batch by heart": by_heart,
-    "write and resume": write_and_resume,
+    "write, kill, resume": write_kill_resume,
 }

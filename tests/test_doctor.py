@@ -4,7 +4,7 @@ import pytest
 import tiny
 import torch
 
-from seqtrain import doctor, threads
+from seqtrain import doctor, threads, train
 from seqtrain.backbones import recurrent
 from seqtrain.models.base import Generator
 
@@ -20,7 +20,9 @@ def examine(capsys: pytest.CaptureFixture[str], cfg: dict[str, Any]) -> tuple[bo
 def test_a_sound_configuration_is_well(task: str, capsys: pytest.CaptureFixture[str]):
     well, found = examine(capsys, tiny.config(task))
     assert well, found
-    assert {"threads", "free disk", "padding", "cut of a batch", "one batch by heart", "write and resume"} <= set(found)
+    assert {"threads", "free disk", "padding", "cut of a batch", "one batch by heart", "write, kill, resume"} <= set(
+        found
+    )
     assert all(line.startswith("ok ") for line in found.values())
 
 
@@ -67,3 +69,8 @@ def test_more_threads_than_cores_and_too_little_room_are_found(
     monkeypatch.setattr(doctor, "NEEDED", 1e12)
     found = ill(capsys)
     assert {"threads", "free disk"} <= set(found)
+
+
+def test_a_resumption_that_forgets_is_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(train, "set_random_state", lambda state: torch.manual_seed(-1))
+    assert "write, kill, resume" in ill(capsys, model__dropout=0.5)
