@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from seqtrain import disk, folder, sweep, threads
+from seqtrain import allocator, disk, folder, sweep, threads
 from seqtrain.config import UserError, compose, sources
 from seqtrain.config.schema import conform
 from seqtrain.config.spelling import did_you_mean, near
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 def main(argv: list[str] | None = None) -> int:
     """Runs one command line and returns its exit code: 0 done, 1 failed, 2 misconfigured, 128 + n ended by signal n."""
     threads.wait_politely()
+    allocator.keep_memory()
     try:
         code = run(read_arguments(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()

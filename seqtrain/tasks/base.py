@@ -115,8 +115,45 @@ def cross_entropy(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Summed cross-entropy in nats, and the number of targets. smoothing moves that share of the probability to all
     classes alike (Szegedy et al. 2016, arXiv:1512.00567)."""
-    loss = F.cross_entropy(scores.float(), target, reduction="sum", label_smoothing=smoothing)
-    return loss, torch.tensor(float(len(target)), device=scores.device)
+    return CrossEntropy.apply(scores, target, smoothing), torch.tensor(float(len(target)), device=scores.device)
+
+
+class CrossEntropy(torch.autograd.Function):
+    """Some rows at a time, and with them their gradient, while they are in the processor's cache. torch's own goes over
+    all scores several times, in new memory each time.
+    """
+
+    CHUNK = 2**19  # scores, 2 MB
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, target: Tensor, smoothing: float) -> Tensor:
+        loss = torch.zeros((), device=scores.device)
+        gradient = torch.empty_like(scores) if ctx.needs_input_grad[0] else None
+        size = scores.size(1)
+        rows = max(1, CrossEntropy.CHUNK // size) if scores.device.type == "cpu" else max(1, len(scores))
+        for start in range(0, len(scores), rows):
+            some, places = scores[start : start + rows].float(), target[start : start + rows, None]
+            true, highest = some.gather(1, places), some.amax(1, keepdim=True)
+            loss += (highest - true).sum()
+            if smoothing:
+                loss += smoothing * (true.sum() - some.sum() / size)
+            probabilities = (some - highest).exp_()
+            total = probabilities.sum(1, keepdim=True)
+            loss += total.log().sum()
+            if gradient is not None:
+                probabilities /= total
+                if smoothing:
+                    probabilities -= smoothing / size
+                probabilities.scatter_add_(1, places, torch.full_like(true, smoothing - 1))
+                gradient[start : start + rows] = probabilities
+        if gradient is not None:
+            ctx.save_for_backward(gradient)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * outer[0], None, None
 
 
 def by_length(lengths: np.ndarray, size: int = 64) -> Iterator[np.ndarray]:

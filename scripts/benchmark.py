@@ -1,0 +1,455 @@
+"""Measures seqtrain's speed (make bench): rates, and how near they come to what the machine can do at all.
+
+python scripts/benchmark.py                   every row
+python scripts/benchmark.py translation       the rows whose names begin so
+python scripts/benchmark.py --scaling         cost against length, vocabulary, width, examples, processes
+
+Each row is a process of its own. Results go to outputs/benchmark/DATE.json and are shown beside the newest one before,
+as ratios. The limit is the best rate of square matrix products in the row's own type, measured in the same process
+before and after; the share of it counts only operations on real positions. A machine drifts: compare within one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from seqtrain import allocator, threads
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "outputs" / "benchmark"
+REPEATS = 5
+SIZES = (512, 1024, 2048)  # of the square matrices
+MIB = 1024**2 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
+
+
+@dataclass(frozen=True)
+class Row:
+    """measure: what is done with the configuration. unit: what is counted. seconds: the length of one repeat."""
+
+    overrides: tuple[str, ...]
+    unit: str
+    measure: str = "training"
+    seconds: float = 4.0
+
+
+SAME = ("schedule=constant", "optimizer=adam", "optimizer.lr=1e-3", "model.dropout=0.0")
+TRANSLATION = (
+    *("task=translation", "data=multi30k", "task.tokenizer.unit=word", "task.tokenizer.lowercase=true"),
+    *("task.tokenizer.min_count=2", "model.embedding_size=256", "model.hidden_size=512", "model.attention=general"),
+    *("trainer.batch_size=64", *SAME),
+)
+SENTIMENT = (
+    *("task=sentiment", "data=labelled", "data.train={folder}/texts.csv", "model.embedding_size=128"),
+    *("model.hidden_size=256", "model.bidirectional=false", "model.pooling=last", "trainer.batch_size=64", *SAME),
+)
+CHARACTERS = (
+    *("task=generation", "data=tinyshakespeare", "model.embedding_size=128", "model.hidden_size=512"),
+    *("model.num_layers=2", "task.window=256", "trainer.batch_size=64", *SAME),
+)
+FORECASTING = (
+    *("task=forecasting", "data=etth1", "model=many_to_one", "task.apart=true", "task.context=336"),
+    *("task.horizon=96", "model.embedding_size=1", "model.hidden_size=128", "model.num_layers=2"),
+    *("model.bidirectional=false", "model.pooling=last", "trainer.batch_size=128", *SAME),
+)
+BF16 = ("trainer.precision=bfloat16",)
+FEEDING = ("model.input_feeding=true",)
+ROWS = {
+    "translation": Row(TRANSLATION, "target tokens"),
+    "translation_bf16": Row((*TRANSLATION, *BF16), "target tokens"),
+    "translation_feeding": Row((*TRANSLATION, *FEEDING), "target tokens"),
+    "translation_feeding_bf16": Row((*TRANSLATION, *FEEDING, *BF16), "target tokens"),
+    "translation_greedy": Row((*TRANSLATION, *FEEDING, "decode.beam_size=1"), "hypothesis tokens", "decoding"),
+    "translation_beam5": Row((*TRANSLATION, *FEEDING, "decode.beam_size=5"), "hypothesis tokens", "decoding"),
+    "translation_start": Row(TRANSLATION, "seconds to the first step", "start"),
+    "sentiment": Row(SENTIMENT, "samples"),
+    "sentiment_bf16": Row((*SENTIMENT, *BF16), "samples"),
+    "characters": Row(CHARACTERS, "characters", seconds=8.0),
+    "characters_bf16": Row((*CHARACTERS, *BF16), "characters", seconds=8.0),
+    "characters_sampling": Row(CHARACTERS, "characters", "sampling", seconds=1.0),
+    "forecasting": Row(FORECASTING, "windows"),
+    "forecasting_bf16": Row((*FORECASTING, *BF16), "windows"),
+}
+LENGTHS, WIDTHS = (25, 50, 100, 200), (128, 256, 512)
+SCALING = {
+    **{
+        f"length {n}": replace(ROWS["sentiment"], overrides=(*SENTIMENT, f"task.max_length={n}"))
+        for n in LENGTHS
+    },
+    **{
+        f"vocabulary {n}": replace(
+            ROWS["translation"],
+            overrides=(*TRANSLATION, "task.tokenizer.unit=bpe", f"task.tokenizer.vocab_size={n}"),
+        )
+        for n in (2000, 4000, 8000)
+    },
+    **{
+        f"hidden {n}": replace(ROWS["translation"], overrides=(*TRANSLATION, f"model.hidden_size={n}"))
+        for n in WIDTHS
+    },
+    **{
+        f"examples {n}": Row(
+            ("task=translation", f"data.size={n}", "trainer.epochs=1", "trainer.batch_size=64", *SAME),
+            "examples",
+            "epoch",
+        )
+        for n in (10_000, 20_000, 40_000)
+    },
+}
+
+
+# ------------------------------------------------------------------------------------------ one row, in its process
+
+
+class Bench:
+    """A configuration, put together as a training would do it."""
+
+    def __init__(self, row: Row, folder: Path, train_steps: int):
+        import torch
+
+        from seqtrain import assemble, run
+        from seqtrain import folder as folders
+        from seqtrain.checkpoint import Checkpoints
+        from seqtrain.config import build, compose, sources
+
+        folders.register_resolvers()
+        self.row, self.train_steps = row, train_steps
+        write_texts(folder)
+        words = [word.replace("{folder}", str(folder)) for word in row.overrides]
+        cfg = compose.compose(sources.Configs(), words).config | {"trust": True}
+        (folder / "config.yaml").write_text("")
+        self.device = assemble.open_device(cfg)
+        self.trainer = run.settle_precision(build(cfg["trainer"], True), self.device)
+        self.task = build(cfg["task"], True)
+        source = assemble.open_data(cfg, self.task)
+        self.records = {split: assemble.read(source, split) for split in ("train", "valid", "test")}
+        self.task.fit(self.records["train"])
+        torch.manual_seed(0)
+        self.job = assemble.open_job(
+            cfg, self.device, self.task, self.trainer, self.records, Checkpoints(folder), baseline=str
+        )
+        self.batches = self.endless()
+
+    def endless(self) -> Iterator[Any]:
+        epoch = 0
+        while True:
+            yield from self.job.train.epoch(epoch)
+            epoch += 1
+
+    def wait(self) -> None:
+        """Until the device has done what it was told."""
+        import torch
+
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def count(self, batch: Any) -> int:
+        return len(batch.target) if self.row.unit in ("samples", "windows") else len(batch.index)
+
+    def training(self) -> dict[str, Any]:
+        """Rates of whole updates; then, in some more of them, where the time goes and what is useful work."""
+        for _ in range(6):
+            self.trainer.update(self.job, [next(self.batches)])
+        self.wait()
+        rates, steps = [], 0
+        for _ in range(REPEATS):
+            begin, done = time.perf_counter(), 0
+            while time.perf_counter() - begin < self.row.seconds:
+                batch = next(self.batches)
+                self.trainer.update(self.job, [batch])
+                done += self.count(batch)
+                steps += 1
+            self.wait()
+            rates.append(done / (time.perf_counter() - begin))
+        progress = self.job.progress
+        found = {"padding": progress.padding / progress.positions, "time": self.split()}
+        return {"rates": rates, "operations": self.operations()} | found
+
+    def split(self, steps: int = 10) -> dict[str, float]:
+        """The share of an update's time that goes into each part."""
+        import torch
+
+        from seqtrain import optimizer
+
+        spent: dict[str, float] = defaultdict(float)
+
+        @contextmanager
+        def timed(what: str) -> Iterator[None]:
+            self.wait()
+            begin = time.perf_counter()
+            yield
+            self.wait()
+            spent[what] += time.perf_counter() - begin
+
+        def timing(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
+            def wrapped(*args: Any, **kwargs: Any) -> Any:
+                with timed(what):
+                    return function(*args, **kwargs)
+
+            return wrapped
+
+        model, task, step, backward = self.job.model, self.task, optimizer.step, torch.Tensor.backward
+        model.forward = timing("forward", model.forward)
+        task.loss = timing("forward", task.loss)
+        optimizer.step = timing("optimizer", step)
+        torch.Tensor.backward = timing("backward", backward)
+        with timed("all"):
+            for _ in range(steps):
+                with timed("data"):
+                    batch = next(self.batches)
+                self.trainer.update(self.job, [batch])
+        optimizer.step, torch.Tensor.backward = step, backward
+        del model.forward, task.loss
+        whole = spent.pop("all")
+        return {what: seconds / whole for what, seconds in spent.items()} | {
+            "other": 1 - sum(spent.values()) / whole
+        }
+
+    def operations(self, batches: int = 10) -> float:
+        """Useful floating-point operations of training for one unit: the matrix products of all layers at real
+        positions, forward and twice that backward."""
+        import torch
+        from torch import nn
+
+        from seqtrain.backbones.recurrent import Recurrent
+        from seqtrain.layers import Attention
+
+        found = [0.0]
+        share = 1.0
+
+        def linear(module: Any, args: Any, output: Any) -> None:
+            real = share if output.ndim > 2 else 1.0  # scores are of real positions only
+            found[0] += real * 2 * output.numel() * module.in_features
+
+        def recurrent(module: Any, args: Any, output: Any) -> None:
+            positions = args[0].shape[0] * args[0].shape[1]
+            weights = sum(p.numel() for layer in (*module.ahead, *module.back) for p in layer.parameters() if p.ndim > 1)
+            found[0] += share * 2 * positions * weights
+
+        def attention(module: Any, args: Any, output: Any) -> None:
+            context, weights = output
+            found[0] += share * 4 * weights.numel() * context.size(-1)
+
+        kinds: list[tuple[type, Any]] = [(nn.Linear, linear), (Recurrent, recurrent), (Attention, attention)]
+        hooks = [
+            module.register_forward_hook(hook)
+            for module in self.job.model.modules()
+            for kind, hook in kinds
+            if isinstance(module, kind)
+        ]
+        units = 0
+        with torch.no_grad():
+            for _ in range(batches):
+                batch = next(self.batches)
+                real, every = batch.positions()
+                share = real / every
+                self.job.model(batch.to(self.device))
+                units += self.count(batch)
+        for hook in hooks:
+            hook.remove()
+        return 3 * found[0] / units
+
+    def trained(self) -> Any:
+        """The model after some training: what an untrained one writes has no sensible length."""
+        for _ in range(self.train_steps):
+            self.trainer.update(self.job, [next(self.batches)])
+        return self.job.model.eval()
+
+    def decoding(self) -> dict[str, Any]:
+        """The test sources, from texts to texts, in batches of 64."""
+        model = self.trained()
+        sources = [pair.source for pair in self.records["test"]]
+        rates, sentences = [], []
+        for _ in range(REPEATS + 1):
+            self.wait()
+            begin = time.perf_counter()
+            answers = self.task.predict(model, sources, self.job.decoder)
+            seconds = time.perf_counter() - begin
+            rates.append(sum(len(self.task.target.split(answer["output"])) + 1 for answer in answers) / seconds)
+            sentences.append(len(sources) / seconds)
+        return {"rates": rates[1:], "sentences": median(sentences[1:])}
+
+    def sampling(self) -> dict[str, Any]:
+        """One text, one character after the other."""
+        model = self.trained()
+        decoder = replace(self.job.decoder, temperature=1.0, max_length=1000)
+        rates = []
+        for _ in range(REPEATS + 1):
+            begin = time.perf_counter()
+            (answer,) = self.task.predict(model, [""], decoder)
+            rates.append(len(answer["output"]) / (time.perf_counter() - begin))
+        return {"rates": rates[1:]}
+
+    def epoch(self) -> dict[str, Any]:
+        """Seconds of an epoch, for the growth with the number of examples."""
+        for batch in self.job.train.only(5).epoch():
+            self.trainer.update(self.job, [batch])
+        rates = []
+        for epoch in range(2):
+            begin, done = time.perf_counter(), 0
+            for batch in self.job.train.epoch(epoch):
+                self.trainer.update(self.job, [batch])
+                done += len(batch.target)
+            rates.append(done / (time.perf_counter() - begin))
+        return {"rates": rates, "seconds": len(self.records["train"]) / median(rates)}
+
+
+def write_texts(folder: Path) -> None:
+    """texts.csv: lengths from 50 to 200, ten thousand words, two labels."""
+    draw = random.Random(0)
+    words = [f"w{i}" for i in range(10_000)]
+    texts = [" ".join(draw.choices(words, k=draw.randint(50, 200))) for _ in range(6400)]
+    lines = [f"{text},{draw.choice(('yes', 'no'))}" for text in texts]
+    (folder / "texts.csv").write_text("\n".join(["text,label", *lines]) + "\n", encoding="utf-8")
+
+
+def measure(name: str, train_steps: int) -> dict[str, Any]:
+    """One row, in this process, which is prepared as the command prepares its own."""
+    threads.wait_politely()
+    allocator.keep_memory()
+    import torch
+
+    row = {**ROWS, **SCALING}[name]
+    with tempfile.TemporaryDirectory() as folder:
+        if row.measure == "start":
+            return start(row, Path(folder))
+        bench = Bench(row, Path(folder), train_steps)
+        low = row.measure == "training" and bench.trainer.precision == "bfloat16"
+        dtype = torch.bfloat16 if low else torch.float32
+        limit = matmul_rate(bench.device, dtype)
+        found = getattr(bench, row.measure)()
+        limit = max(limit, matmul_rate(bench.device, dtype))
+    if bench.device.type == "cuda":
+        memory = torch.cuda.max_memory_allocated() / 2**20
+    else:
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB
+    found |= {"rate": median(found["rates"]), "limit": limit, "memory_mib": memory, "device": str(bench.device)}
+    found["threads"] = torch.get_num_threads()
+    if "operations" in found:
+        found["share"] = found["rate"] * found["operations"] / limit
+    return found
+
+
+def matmul_rate(device: Any, dtype: Any) -> float:
+    """Operations a second of the best square matrix product."""
+    import torch
+
+    best = 0.0
+    for size in SIZES:
+        a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+        for _ in range(8):
+            float((a @ b)[0, 0])
+            begin = time.perf_counter()
+            float((a @ b)[0, 0])
+            best = max(best, 2 * size**3 / (time.perf_counter() - begin))
+    return best
+
+
+def start(row: Row, folder: Path) -> dict[str, Any]:
+    """Seconds from the command to the end of the first update, the data being prepared already."""
+    seconds = []
+    for turn in range(REPEATS + 1):
+        words = [*row.overrides, "trainer.max_steps=1", f"hydra.run.dir={folder}/{turn}"]
+        begin = time.time()
+        command = [sys.executable, __file__, "--first-step", *words]
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        seconds.append(float(told.splitlines()[-1]) - begin)
+    return {"rates": seconds[1:], "rate": median(seconds[1:])}
+
+
+def first_step(words: list[str]) -> None:
+    """Runs a command line up to the end of its first update, and prints the time of day."""
+    from seqtrain import cli
+
+    def watched(config: dict[str, Any], place: Path, **how: bool) -> float:
+        from seqtrain.run import train
+        from seqtrain.train import Trainer
+
+        update = Trainer.update
+
+        def once(self: Trainer, *given: Any) -> Any:
+            update(self, *given)
+            print(f"\n{time.time()}")
+            raise SystemExit(0)
+
+        Trainer.update = once
+        return train(config, place, **how)
+
+    cli.train = watched
+    sys.exit(cli.main(words))
+
+
+# ------------------------------------------------------------------------------------------ all rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"first letters of {', '.join(ROWS)}")
+    parser.add_argument("--scaling", action="store_true", help="the tables of growth instead")
+    parser.add_argument("--train-steps", type=int, default=400, help="updates before decoding or sampling")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--first-step", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.first_step is not None:
+        return first_step(args.first_step)
+    if args.one:
+        return print(json.dumps(measure(args.one, args.train_steps)))
+    rows = SCALING if args.scaling else ROWS
+    chosen = [name for name in rows if not args.rows or name.startswith(tuple(args.rows))]
+    if not chosen:
+        parser.error(f"no such row; there are {', '.join(rows)}")
+    before = newest()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    file = FOLDER / f"{datetime.now():%Y-%m-%d_%H-%M-%S}.json"
+    results = {}
+    for name in chosen:
+        command = [sys.executable, __file__, "--one", name, "--train-steps", str(args.train_steps)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            print(f"{name:26} failed", flush=True)
+            continue
+        results[name] = json.loads(done.stdout.splitlines()[-1])
+        print(told(name, rows[name].unit, results[name], before.get(name)), flush=True)
+        file.write_text(json.dumps(results, indent=1) + "\n")
+    return None
+
+
+def newest() -> dict[str, Any]:
+    """All rows of the results there are, the newest of each."""
+    found: dict[str, Any] = {}
+    for file in sorted(FOLDER.glob("*.json")):
+        found |= json.loads(file.read_text())
+    return found
+
+
+def told(name: str, unit: str, found: dict[str, Any], before: dict[str, Any] | None) -> str:
+    low, high = min(found["rates"]), max(found["rates"])
+    rate = f"{found['rate']:,.2f}" if found["rate"] < 100 else f"{found['rate']:,.0f}"
+    line = f"{name:26} {rate:>9} {unit}{'' if 'seconds' in unit else '/s'} ({low:,.4g} to {high:,.4g})"
+    if "share" in found:
+        line += f", {found['share']:.0%} of the limit ({found['limit'] / 1e9:,.0f} GFLOP/s)"
+        line += f", {found['padding']:.1%} padding; "
+        line += ", ".join(f"{what} {share:.0%}" for what, share in found["time"].items())
+    if "sentences" in found:
+        line += f", {found['sentences']:,.0f} sentences/s"
+    if "memory_mib" in found:
+        line += f"; {found['memory_mib']:,.0f} MiB, {found['threads']} threads on {found['device']}"
+    return line + (f"; {found['rate'] / before['rate']:.2f} times the one before" if before else "")
+
+
+if __name__ == "__main__":
+    main()
