@@ -321,6 +321,7 @@ def measure(name: str, train_steps: int) -> dict[str, Any]:
     """One row, in this process, which is prepared as the command prepares its own."""
     threads.wait_politely()
     allocator.keep_memory()
+    allocator.bound_kernels()
     import torch
 
     row = {**ROWS, **SCALING}[name]

@@ -1,8 +1,9 @@
-"""How a process gets its memory from the system."""
+"""What a process does with its memory; to be settled before torch is imported."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
 TRIM_THRESHOLD, MMAP_MAX = -1, -4  # glibc's numbers, from malloc.h
@@ -18,3 +19,9 @@ def keep_memory() -> None:
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "gnu_get_libc_version"):
         libc.mallopt(MMAP_MAX, 0)
         libc.mallopt(TRIM_THRESHOLD, 2**31 - 1)
+
+
+def bound_kernels() -> None:
+    """Lets oneDNN keep fewer of the kernels that it makes for each shape of a batch, which hold about 2 MB each: after
+    240 steps in bfloat16 a process was 1.1 GiB large instead of 1.7, and no slower."""
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")

@@ -25,6 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command line and returns its exit code: 0 done, 1 failed, 2 misconfigured, 128 + n ended by signal n."""
     threads.wait_politely()
     allocator.keep_memory()
+    allocator.bound_kernels()
     try:
         code = run(read_arguments(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()

@@ -67,27 +67,31 @@ class Decoder:
         """One hypothesis a sentence, one item at a time, the best one or a sample."""
         assert batch.inputs is not None
         memory, state = model.start(batch)
-        inputs, alive = batch.inputs, torch.arange(len(batch.inputs))
+        inputs, longest = batch.inputs, bounds.tolist()
+        alive = list(range(len(longest)))  # the sentence of each row
         ids: list[list[int]] = [[] for _ in alive]
-        totals = torch.zeros(len(alive))
-        for length in range(1, int(bounds.max()) + 1):
+        totals = [0.0 for _ in alive]
+        for length in range(1, max(longest) + 1):
             hidden, state = model.decode(inputs, state, memory)
             log_probs = model.output(hidden[:, -1]).float().log_softmax(-1)
             chosen = self.choose(log_probs)
-            totals[alive] += log_probs.gather(1, chosen[:, None])[:, 0].cpu()
-            ended = (chosen == end).cpu()
-            for row, item, done in zip(alive.tolist(), chosen.tolist(), ended.tolist(), strict=True):
-                if not done:
-                    ids[row].append(item)
-            going = ~ended & (length < bounds[alive])
+            keep = []
+            found = chosen.tolist(), log_probs.gather(1, chosen[:, None])[:, 0].tolist()
+            for row, (sentence, item, log_prob) in enumerate(zip(alive, *found, strict=True)):
+                totals[sentence] += log_prob
+                if item == end:
+                    continue
+                ids[sentence].append(item)
+                if length < longest[sentence]:
+                    keep.append(row)
+            if not keep:
+                break
             inputs = chosen[:, None]
-            if not going.all():
-                if not going.any():
-                    break
-                keep = going.nonzero()[:, 0].to(inputs.device)
-                alive, inputs = alive[going], inputs[keep]
-                state, memory = select(state, keep), select(memory, keep)
-        return [Hypothesis(*row) for row in zip(ids, totals.tolist(), strict=True)]
+            if len(keep) < len(alive):
+                rows = torch.tensor(keep, device=inputs.device)
+                alive, inputs = [alive[row] for row in keep], inputs[rows]
+                state, memory = select(state, rows), select(memory, rows)
+        return [Hypothesis(*pair) for pair in zip(ids, totals, strict=True)]
 
     def choose(self, log_probs: Float[Tensor, "B V"]) -> Int[Tensor, " B"]:
         if self.temperature == 0:
@@ -98,14 +102,12 @@ class Decoder:
             scores = torch.full_like(scores, -torch.inf).scatter(1, places, best)
         if self.top_p < 1:
             ordered, places = scores.softmax(-1).sort(-1, descending=True)
-            beyond = (
-                ordered.cumsum(-1) - ordered >= self.top_p
-            )  # what came before has enough: the best one always stays
+            beyond = ordered.cumsum(-1) - ordered >= self.top_p  # what came before has enough: the best one stays
             scores = scores.masked_fill(torch.zeros_like(beyond).scatter(1, places, beyond), -torch.inf)
-        chosen = torch.multinomial(
-            scores.softmax(-1).cpu(), 1, generator=self.generator
-        )  # the same draws on any device
-        return chosen[:, 0].to(scores.device)
+        # The first of exponential clocks to ring, each at the rate of its item's probability, is a sample; they are
+        # drawn on the CPU, alike for all devices. torch.multinomial does the same, after checks that take longer.
+        clocks = torch.empty(scores.shape).exponential_(generator=self.generator)
+        return (scores - clocks.log().to(scores.device)).argmax(-1)
 
 
 class Beam:

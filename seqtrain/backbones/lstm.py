@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from seqtrain.backbones.recurrent import LayerState, Recurrent
+from seqtrain.backbones.recurrent import LayerState, Recurrent, gates
 
 
 class LSTM(Recurrent):
@@ -13,4 +13,9 @@ class LSTM(Recurrent):
 
     @staticmethod
     def step(layer: nn.RNNBase, x: Float[Tensor, "B I"], state: LayerState) -> LayerState:
-        return torch.lstm_cell(x, state, *layer.all_weights[0])
+        if not torch.is_inference_mode_enabled():
+            return torch.lstm_cell(x, state, *layer._flat_weights)
+        hidden, cell = state
+        enter, forget, new, leave = gates(layer, x, hidden).chunk(4, 1)
+        cell = cell * forget.sigmoid_() + enter.sigmoid_() * new.tanh_()
+        return leave.sigmoid_() * cell.tanh(), cell

@@ -79,8 +79,10 @@ class Recurrent(nn.Module):
     ) -> tuple[Float[Tensor, "B T H"], LayerState]:
         assert isinstance(layer, nn.RNNBase)
         if x.size(1) == 1:  # a cell call is three times faster than a whole-layer call of length 1
-            zero = layer.all_weights[0][0].new_zeros(x.size(0), layer.hidden_size)
-            state = self.step(layer, x[:, 0].to(zero.dtype), state or (zero,) * self.parts)
+            weights = layer._flat_weights
+            if state is None:
+                state = (weights[0].new_zeros(x.size(0), layer.hidden_size),) * self.parts
+            state = self.step(layer, x[:, 0].to(state[0].dtype), state)
             return state[0][:, None], state
         packed = tuple(part[None].contiguous() for part in state) if state else ()
         y, last = layer(x, (packed if self.parts > 1 else packed[0]) if packed else None)
@@ -96,6 +98,33 @@ class Recurrent(nn.Module):
             return end
         half = self.hidden_size // 2  # the second direction ends at the first position
         return torch.cat([end[:, :half], y[:, 0, half:]], -1)
+
+
+def gates(layer: nn.RNNBase, x: Float[Tensor, "B I"], hidden: Float[Tensor, "B H"]) -> Float[Tensor, "B G"]:
+    """What a step of a layer whose gates are sums makes of its input and hidden vector, without a gradient: one product
+    with the weights folded into one matrix, which lies as the processor reads it. It is made anew when they change."""
+    weights = layer._flat_weights
+    made = [(id(weight), weight._version) for weight in weights]
+    kept = vars(layer).get("folded")
+    if kept is None or kept[0] != made:
+        kept = made, Folded(torch.cat(weights[:2], 1).detach(), (weights[2] + weights[3]).detach())
+        vars(layer)["folded"] = kept
+    return kept[1](torch.cat([x, hidden], 1))
+
+
+class Folded:
+    """A linear map in oneDNN's own layout, where the processor has it: a product with a single vector reads 13 MB of
+    weights in 137 microseconds instead of 260 (two threads)."""
+
+    def __init__(self, weight: Float[Tensor, "O I"], bias: Float[Tensor, " O"]):
+        self.bias = bias
+        self.packed = weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight) if self.packed else weight
+
+    def __call__(self, x: Float[Tensor, "B I"]) -> Float[Tensor, "B O"]:
+        if self.packed:
+            return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        return nn.functional.linear(x, self.weight, self.bias)
 
 
 def initialize(layer: nn.Module) -> None:
