@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train test faults check readme results tensorboard
+.PHONY: help train test faults check readme results bench tensorboard
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ readme: $(VENV)/installed  ## run the commands of README.md as they are written 
 
 results: $(VENV)/installed  ## train what RESULTS.md reports, or ROWS="sst2 weather" of it, and rewrite it (hours)
 	$(BIN)/python scripts/results.py $(ROWS)
+
+bench: $(VENV)/installed  ## measure speed, or ROWS="sentiment forecasting" of it, beside the limit of this machine
+	$(BIN)/python scripts/benchmark.py $(ROWS)
 
 tensorboard: $(VENV)/installed  ## look at all runs in TensorBoard
 	$(BIN)/tensorboard --logdir outputs

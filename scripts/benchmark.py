@@ -67,29 +67,27 @@ FORECASTING = (
     *("model.bidirectional=false", "model.pooling=last", "trainer.batch_size=128", *SAME),
 )
 BF16 = ("trainer.precision=bfloat16",)
+AUTO = ("trainer.precision=auto",)  # of the updates before decoding
 FEEDING = ("model.input_feeding=true",)
 ROWS = {
     "translation": Row(TRANSLATION, "target tokens"),
     "translation_bf16": Row((*TRANSLATION, *BF16), "target tokens"),
     "translation_feeding": Row((*TRANSLATION, *FEEDING), "target tokens"),
     "translation_feeding_bf16": Row((*TRANSLATION, *FEEDING, *BF16), "target tokens"),
-    "translation_greedy": Row((*TRANSLATION, *FEEDING, "decode.beam_size=1"), "hypothesis tokens", "decoding"),
-    "translation_beam5": Row((*TRANSLATION, *FEEDING, "decode.beam_size=5"), "hypothesis tokens", "decoding"),
+    "translation_greedy": Row((*TRANSLATION, *FEEDING, *AUTO, "decode.beam_size=1"), "hypothesis tokens", "decoding"),
+    "translation_beam5": Row((*TRANSLATION, *FEEDING, *AUTO, "decode.beam_size=5"), "hypothesis tokens", "decoding"),
     "translation_start": Row(TRANSLATION, "seconds to the first step", "start"),
     "sentiment": Row(SENTIMENT, "samples"),
     "sentiment_bf16": Row((*SENTIMENT, *BF16), "samples"),
     "characters": Row(CHARACTERS, "characters", seconds=8.0),
     "characters_bf16": Row((*CHARACTERS, *BF16), "characters", seconds=8.0),
-    "characters_sampling": Row(CHARACTERS, "characters", "sampling", seconds=1.0),
+    "characters_sampling": Row((*CHARACTERS, *AUTO), "characters", "sampling", seconds=1.0),
     "forecasting": Row(FORECASTING, "windows"),
     "forecasting_bf16": Row((*FORECASTING, *BF16), "windows"),
 }
 LENGTHS, WIDTHS = (25, 50, 100, 200), (128, 256, 512)
 SCALING = {
-    **{
-        f"length {n}": replace(ROWS["sentiment"], overrides=(*SENTIMENT, f"task.max_length={n}"))
-        for n in LENGTHS
-    },
+    **{f"length {n}": replace(ROWS["sentiment"], overrides=(*SENTIMENT, f"task.max_length={n}")) for n in LENGTHS},
     **{
         f"vocabulary {n}": replace(
             ROWS["translation"],
@@ -97,10 +95,7 @@ SCALING = {
         )
         for n in (2000, 4000, 8000)
     },
-    **{
-        f"hidden {n}": replace(ROWS["translation"], overrides=(*TRANSLATION, f"model.hidden_size={n}"))
-        for n in WIDTHS
-    },
+    **{f"hidden {n}": replace(ROWS["translation"], overrides=(*TRANSLATION, f"model.hidden_size={n}")) for n in WIDTHS},
     **{
         f"examples {n}": Row(
             ("task=translation", f"data.size={n}", "trainer.epochs=1", "trainer.batch_size=64", *SAME),
@@ -130,7 +125,7 @@ class Bench:
         self.row, self.train_steps = row, train_steps
         write_texts(folder)
         words = [word.replace("{folder}", str(folder)) for word in row.overrides]
-        cfg = compose.compose(sources.Configs(), words).config | {"trust": True}
+        cfg: dict[str, Any] = compose.compose(sources.Configs(), words).config | {"trust": True}
         (folder / "config.yaml").write_text("")
         self.device = assemble.open_device(cfg)
         self.trainer = run.settle_precision(build(cfg["trainer"], True), self.device)
@@ -215,9 +210,7 @@ class Bench:
         optimizer.step, torch.Tensor.backward = step, backward
         del model.forward, task.loss
         whole = spent.pop("all")
-        return {what: seconds / whole for what, seconds in spent.items()} | {
-            "other": 1 - sum(spent.values()) / whole
-        }
+        return {what: seconds / whole for what, seconds in spent.items()} | {"other": 1 - sum(spent.values()) / whole}
 
     def operations(self, batches: int = 10) -> float:
         """Useful floating-point operations of training for one unit: the matrix products of all layers at real
@@ -237,7 +230,9 @@ class Bench:
 
         def recurrent(module: Any, args: Any, output: Any) -> None:
             positions = args[0].shape[0] * args[0].shape[1]
-            weights = sum(p.numel() for layer in (*module.ahead, *module.back) for p in layer.parameters() if p.ndim > 1)
+            weights = sum(
+                p.numel() for layer in (*module.ahead, *module.back) for p in layer.parameters() if p.ndim > 1
+            )
             found[0] += share * 2 * positions * weights
 
         def attention(module: Any, args: Any, output: Any) -> None:
@@ -264,10 +259,21 @@ class Bench:
         return 3 * found[0] / units
 
     def trained(self) -> Any:
-        """The model after some training: what an untrained one writes has no sensible length."""
-        for _ in range(self.train_steps):
-            self.trainer.update(self.job, [next(self.batches)])
-        return self.job.model.eval()
+        """The model after some training, kept for the next time: what an untrained one writes has no length."""
+        from safetensors.torch import load_file, save_file
+
+        from seqtrain.checkpoint import put_weights, weights_of
+
+        model, steps = self.job.model, self.train_steps
+        size = sum(parameter.numel() for parameter in model.parameters())
+        file = FOLDER / f"weights-{size}-{steps}.safetensors"
+        if not file.exists():
+            for _ in range(steps):
+                self.trainer.update(self.job, [next(self.batches)])
+            file.parent.mkdir(parents=True, exist_ok=True)
+            save_file({name: weight.contiguous() for name, weight in weights_of(model).items()}, file)
+        put_weights(model, load_file(file))
+        return model.eval()
 
     def decoding(self) -> dict[str, Any]:
         """The test sources, from texts to texts, in batches of 64."""
@@ -284,8 +290,14 @@ class Bench:
         return {"rates": rates[1:], "sentences": median(sentences[1:])}
 
     def sampling(self) -> dict[str, Any]:
-        """One text, one character after the other."""
-        model = self.trained()
+        """One text, one character after the other, by an untrained model: any character costs the same."""
+        import torch
+
+        from seqtrain.text import END
+
+        model: Any = self.job.model.eval()
+        with torch.no_grad():
+            model.output.scores.bias[END] = -100  # no text ends before its bound
         decoder = replace(self.job.decoder, temperature=1.0, max_length=1000)
         rates = []
         for _ in range(REPEATS + 1):
@@ -387,7 +399,7 @@ def first_step(words: list[str]) -> None:
             print(f"\n{time.time()}")
             raise SystemExit(0)
 
-        Trainer.update = once
+        setattr(Trainer, "update", once)
         return train(config, place, **how)
 
     cli.train = watched
@@ -401,7 +413,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"first letters of {', '.join(ROWS)}")
     parser.add_argument("--scaling", action="store_true", help="the tables of growth instead")
-    parser.add_argument("--train-steps", type=int, default=400, help="updates before decoding or sampling")
+    parser.add_argument("--train-steps", type=int, default=400, help="updates before decoding")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--first-step", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -47,6 +47,21 @@ def test_steps_and_pieces_of_any_size_equal_the_whole(kind, num_layers, residual
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_steps_without_a_gradient_follow_the_weights_when_they_change(kind):
+    stack, x = make(kind, 2), torch.randn(3, 5, 5)
+    for change in (0.0, 0.1):
+        with torch.no_grad():
+            for parameter in stack.parameters():
+                parameter += change
+        state, pieces = None, []
+        with torch.inference_mode():
+            for piece in x.split(1, 1):
+                y, state = stack(piece, state)
+                pieces.append(y)
+        same(torch.cat(pieces, 1), stack(x)[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_future_does_not_reach_a_causal_stack(kind):
     stack, x = make(kind, 2), torch.randn(2, 6, 5)
     changed = x.clone()

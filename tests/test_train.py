@@ -18,7 +18,7 @@ from seqtrain.batch import Batching, Loader, map_tensors
 from seqtrain.checkpoint import Checkpoints, read
 from seqtrain.config import UserError, build
 from seqtrain.interruption import Interruption
-from seqtrain.tasks.base import Task, cross_entropy
+from seqtrain.tasks.base import CrossEntropy, Task, cross_entropy
 from seqtrain.tasks.generation import Window
 from seqtrain.train import Diverged, Job, Trainer, evaluate
 
@@ -96,6 +96,20 @@ def test_label_smoothing_is_that_of_torch(smoothing: float):
     log_p = scores.log_softmax(1)
     by_hand = -(1 - smoothing) * log_p[torch.arange(7), target] - smoothing * log_p.mean(1)
     torch.testing.assert_close(loss, by_hand.sum())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_gradient_of_cross_entropy_is_that_of_torch(
+    smoothing: float, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(CrossEntropy, "CHUNK", 12)  # two rows at a time, and one at last
+    target = torch.randint(5, (7,))
+    ours = (torch.randn(7, 5) * 30).to(dtype).requires_grad_()
+    theirs = ours.detach().clone().requires_grad_()
+    (cross_entropy(ours, target, smoothing)[0] / 3).backward()
+    (F.cross_entropy(theirs.float(), target, reduction="sum", label_smoothing=smoothing) / 3).backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
 
 
 def test_the_divergence_is_the_mean_of_both_kullback_leibler_divergences():

@@ -13,4 +13,4 @@ class GRU(Recurrent):
 
     @staticmethod
     def step(layer: nn.RNNBase, x: Float[Tensor, "B I"], state: LayerState) -> LayerState:
-        return (torch.gru_cell(x, state[0], *layer._flat_weights),)
+        return (torch.gru_cell(x, state[0], *layer.all_weights[0]),)

@@ -14,7 +14,7 @@ class LSTM(Recurrent):
     @staticmethod
     def step(layer: nn.RNNBase, x: Float[Tensor, "B I"], state: LayerState) -> LayerState:
         if not torch.is_inference_mode_enabled():
-            return torch.lstm_cell(x, state, *layer._flat_weights)
+            return torch.lstm_cell(x, state, *layer.all_weights[0])
         hidden, cell = state
         enter, forget, new, leave = gates(layer, x, hidden).chunk(4, 1)
         cell = cell * forget.sigmoid_() + enter.sigmoid_() * new.tanh_()

@@ -79,7 +79,7 @@ class Recurrent(nn.Module):
     ) -> tuple[Float[Tensor, "B T H"], LayerState]:
         assert isinstance(layer, nn.RNNBase)
         if x.size(1) == 1:  # a cell call is three times faster than a whole-layer call of length 1
-            weights = layer._flat_weights
+            weights = layer.all_weights[0]
             if state is None:
                 state = (weights[0].new_zeros(x.size(0), layer.hidden_size),) * self.parts
             state = self.step(layer, x[:, 0].to(state[0].dtype), state)
@@ -103,11 +103,11 @@ class Recurrent(nn.Module):
 def gates(layer: nn.RNNBase, x: Float[Tensor, "B I"], hidden: Float[Tensor, "B H"]) -> Float[Tensor, "B G"]:
     """What a step of a layer whose gates are sums makes of its input and hidden vector, without a gradient: one product
     with the weights folded into one matrix, which lies as the processor reads it. It is made anew when they change."""
-    weights = layer._flat_weights
+    weights = layer.all_weights[0]
     made = [(id(weight), weight._version) for weight in weights]
     kept = vars(layer).get("folded")
     if kept is None or kept[0] != made:
-        kept = made, Folded(torch.cat(weights[:2], 1).detach(), (weights[2] + weights[3]).detach())
+        kept = made, Folded(torch.cat([weights[0], weights[1]], 1).detach(), (weights[2] + weights[3]).detach())
         vars(layer)["folded"] = kept
     return kept[1](torch.cat([x, hidden], 1))
 

@@ -13,4 +13,4 @@ class RNN(Recurrent):
 
     @staticmethod
     def step(layer: nn.RNNBase, x: Float[Tensor, "B I"], state: LayerState) -> LayerState:
-        return (torch.rnn_tanh_cell(x, state[0], *layer._flat_weights),)
+        return (torch.rnn_tanh_cell(x, state[0], *layer.all_weights[0]),)
