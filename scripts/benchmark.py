@@ -399,7 +399,7 @@ def first_step(words: list[str]) -> None:
             print(f"\n{time.time()}")
             raise SystemExit(0)
 
-        setattr(Trainer, "update", once)
+        Trainer.update = once  # pyright: ignore[reportAttributeAccessIssue]
         return train(config, place, **how)
 
     cli.train = watched

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from seqtrain.batch import Batch, Batching, Examples, Loader, Spec, in_order, shuffled
 from seqtrain.config import UserError
