@@ -15,6 +15,11 @@ def granted(groups: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> in
     return max(1, min([cores, *quotas(groups, own)]))
 
 
+def allotted(processes: int) -> int:
+    """The threads that each of several processes may have."""
+    return max(1, granted() // processes)
+
+
 def quotas(groups: Path, own: Path) -> list[int]:
     """Whole cores of every quota on the way up from this process's cgroup, of version 2 (cpu.max) or 1."""
     try:
