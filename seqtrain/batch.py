@@ -129,8 +129,10 @@ class Batch(NamedTuple):
         places = torch.full((len(self.target),), -1)
         places[chosen] = torch.arange(len(chosen))
         row = places[self.index // width]
-        cut = {k: v[chosen] for k, v in self._asdict().items() if isinstance(v, Tensor | np.ndarray)}
-        return self._replace(**cut | {"index": (row * width + self.index % width)[row >= 0]})
+        index = (row * width + self.index % width)[row >= 0]
+        values = self._replace(index=None)._asdict().items()  # pyright: ignore[reportArgumentType]
+        cut = {k: v[chosen] for k, v in values if isinstance(v, Tensor | np.ndarray)}
+        return self._replace(**cut, index=index)
 
     def real(self, positions: Num[Tensor, "B T *F"]) -> Num[Tensor, "N *F"]:
         """Gathers what stands at the real target positions."""

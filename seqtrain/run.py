@@ -130,7 +130,6 @@ def follow() -> int:
     logging.basicConfig(level=logging.CRITICAL, format="seqtrain: %(message)s", force=True)
     with Interruption() as interruption, interruption.held():
         team = Several.met()
-        team.watch_parent()
         try:
             word = team.heard()
             if isinstance(word, int):
@@ -142,22 +141,25 @@ def follow() -> int:
             if come_together(team, cfg, trainer, job, kept):
                 trainer.fit(job, folder)
             return team.last_word(math.inf) or 0
-        except Interrupted as end:
-            return int(str(end.code))
         except KeyboardInterrupt:
             return 130
         except Exception as error:
             if (code := team.last_word(COURTESY)) is not None:
                 return code  # the first one has told
-            plain = isinstance(error, UserError | FloatingPointError | Lost)
-            log.critical("process %d of %d: %s", team.rank, team.size, error if plain else traceback.format_exc())
+            if isinstance(error, Lost):
+                log.critical("%s", error)
+            else:
+                plain = isinstance(error, UserError | FloatingPointError)
+                log.critical("process %d of %d: %s", team.rank, team.size, error if plain else traceback.format_exc())
             return 2 if isinstance(error, UserError) else 1
+        finally:
+            team.close()
 
 
 def come_together(team: Several, cfg: Config, trainer: Trainer, job: Job, kept: Checkpoint) -> bool:
     """Lets all processes begin with what the first one has kept, and returns whether this one is needed."""
     job.team = team
-    if cfg["device"]["processes"] == "auto" and job.device.type == "cpu" and team.own:
+    if cfg["device"].get("processes") == "auto" and job.device.type == "cpu" and team.own:
         job.team = quickest(team, cfg, trainer, job, kept)
         if job.team is not team:
             team.close()

@@ -100,7 +100,7 @@ class Several(Team):
             command = [sys.executable, "-m", "seqtrain"]
             others.append(Process(command, stdin=subprocess.DEVNULL, env=os.environ | path | own))
         team = cls(0, size, store, hint, others)
-        Thread(target=team.watch, daemon=True).start()
+        Thread(target=team.watch_others, daemon=True).start()
         return team
 
     @classmethod
@@ -112,6 +112,8 @@ class Several(Team):
         store.set_timeout(PATIENCE)
         team = cls(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), store, hint)
         team.neighbours = int(os.environ["LOCAL_WORLD_SIZE"])
+        if team.rank:
+            Thread(target=team.watch_parent, daemon=True).start()
         return team
 
     def call(self, cfg: dict[str, Any], folder: Path) -> None:
@@ -152,14 +154,13 @@ class Several(Team):
         self.closing = True
         if self.others:
             self.store.set("end", "0")
-        if dist.is_initialized():
+        if joined := dist.is_initialized():
             dist.destroy_process_group()
         for process in self.others:
-            try:
-                process.wait(COURTESY)
-            except subprocess.TimeoutExpired:
-                process.kill()  # it has nothing to lose
-                process.wait()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(COURTESY if joined else 0)
+            process.kill()  # it has nothing to lose
+            process.wait()
 
     # -------------------------------------------------------------------------------------- what they tell each other
 
@@ -224,11 +225,11 @@ class Several(Team):
             meet()
         except RuntimeError as error:
             end = time.monotonic() + COURTESY
-            while self.others and not self.lost and time.monotonic() < end:
-                time.sleep(0.05)  # `watch` finds out which one it was
+            while self.own and not self.lost and self.last_word() is None and time.monotonic() < end:
+                time.sleep(0.05)  # who watches finds out which one it was
             raise Lost((self.lost or f"another one of {self.size} processes has ended") + self.hint) from error
 
-    def watch(self) -> None:
+    def watch_others(self) -> None:
         """Finds out which of the processes that this one has started ends out of turn, and takes care that all do: on a
         GPU this one may wait for ever for what will not come."""
         while not self.closing and not self.lost:
@@ -243,22 +244,22 @@ class Several(Team):
         if not self.closing:
             for process in self.others:
                 process.kill()
-            time.sleep(2 * COURTESY)
+            self.end_in(2 * COURTESY)
+
+    def watch_parent(self) -> None:
+        """Finds out when the process that has started this one has gone."""
+        parent = os.getppid()
+        while os.getppid() == parent:
+            time.sleep(0.1)
+        self.lost = f"{'torchrun' if 'TORCHELASTIC_RUN_ID' in os.environ else f'process 0 of {self.size}'} has ended"
+        self.end_in(1)
+
+    def end_in(self, seconds: float) -> None:
+        """Ends this process, unless it has done so by itself by then."""
+        time.sleep(seconds)
         if not self.closing:
             log.critical("%s%s", self.lost, self.hint)
             os._exit(1)
-
-    def watch_parent(self) -> None:
-        """Ends this process when the one that started it has gone."""
-        parent, who = os.getppid(), "torchrun" if "TORCHELASTIC_RUN_ID" in os.environ else f"process 0 of {self.size}"
-
-        def watch() -> None:
-            while os.getppid() == parent:
-                time.sleep(0.2)
-            log.critical("%s has ended%s", who, self.hint)
-            os._exit(1)
-
-        Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
