@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 def main(argv: list[str] | None = None) -> int:
     """Runs one command line and returns its exit code: 0 done, 1 failed, 2 misconfigured, 128 + n ended by signal n."""
     threads.wait_politely()
-    if os.environ.get("WORLD_SIZE", "1") == "1":
+    if not threads.launched():
         return command(argv)
-    from seqtrain import run, team  # torchrun, or the first of several processes, has started this one
+    from seqtrain import run, team
 
     return run.follow() if os.environ["RANK"] != "0" else team.lead(lambda: command(argv))
 
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     if composed.config["mode"] == "doctor":
         return doctor(composed.config, sweeps)
     if sweeps:
-        if os.environ.get("WORLD_SIZE", "1") != "1":
+        if threads.launched():
             raise UserError("--multirun starts its trainings itself: leave torchrun out, device.processes=N will do")
         return run_sweep(composed, words, root, name)
     if auto and (place := folder.unfinished(composed.hydra, composed.config, configs)):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from seqtrain import disk
 from seqtrain.assemble import (
@@ -34,6 +35,7 @@ from seqtrain.assemble import (
     reported,
     told,
 )
+from seqtrain.batch import map_tensors
 from seqtrain.checkpoint import Checkpoint, Checkpoints, number, put_weights, versions
 from seqtrain.config import UserError, build
 from seqtrain.interruption import Interrupted, Interruption, Lost
@@ -92,7 +94,7 @@ def train_until(interruption: Interruption, team: Team, cfg: Config, folder: Pat
         if isinstance(team, Several):
             kept = checkpoint or job.checkpoint()
             team.call(cfg, folder)
-            come_together(team, cfg, trainer, job, team.share(kept))
+            come_together(team, cfg, trainer, job, team.share(map_tensors(Tensor.cpu, kept)))
         trainer.fit(job, folder)
         team.close()
         open_device(cfg)  # with all the threads again
@@ -128,6 +130,7 @@ def open_run(
 def follow() -> int:
     """What a process does that is not the first one: it trains along, silently, and ends with the same exit code."""
     logging.basicConfig(level=logging.CRITICAL, format="seqtrain: %(message)s", force=True)
+    logging.captureWarnings(True)
     with Interruption() as interruption, interruption.held():
         team = Several.met()
         try:

@@ -6,9 +6,10 @@ them all; the others wait for its word. They meet once a step, in one sum of all
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-import pickle
+import socket
 import subprocess
 import sys
 import time
@@ -25,11 +26,12 @@ from torch import Tensor, nn
 
 from seqtrain.batch import Batch
 from seqtrain.interruption import Interruption, Lost
+from seqtrain.threads import launched
 
-LAUNCHED = os.environ.get("WORLD_SIZE", "1") != "1"  # by torchrun, as a rule
 log = logging.getLogger(__name__)
 ARRIVAL = timedelta(minutes=5)  # until all processes have started
 PATIENCE = timedelta(days=20)  # for each other's work; gloo would give up after half an hour. Longer overflows
+HOME = "127.0.0.1"
 COURTESY = 5.0  # seconds in which an error in one process is left to the first one to tell
 
 
@@ -91,14 +93,19 @@ class Several(Team):
         """Starts the other processes, which find their way by the variables that torchrun sets, too."""
         from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
-        store = TCPStore("127.0.0.1", 0, None, True, timeout=PATIENCE, wait_for_workers=False)
-        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
-        path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        listening = socket.create_server((HOME, 0))  # the store itself would listen to the whole network
+        port = listening.getsockname()[1]
+        how: dict[str, Any] = {"timeout": PATIENCE, "wait_for_workers": False, "master_listen_fd": listening.detach()}
+        store = TCPStore(HOME, port, None, True, **how)
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
+        common = {"MASTER_ADDR": HOME, "MASTER_PORT": port, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
+        common |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        common |= {"TORCH_CPP_LOG_LEVEL": "ERROR"}  # else a lost connection is told with the frames of C++
         others = []
         for rank in range(1, size):
-            own = {name: str(value) for name, value in {**address, "RANK": rank, "LOCAL_RANK": rank}.items()}
+            own = {name: str(value) for name, value in {**common, "RANK": rank, "LOCAL_RANK": rank}.items()}
             command = [sys.executable, "-m", "seqtrain"]
-            others.append(Process(command, stdin=subprocess.DEVNULL, env=os.environ | path | own))
+            others.append(Process(command, stdin=subprocess.DEVNULL, env=os.environ | own))
         team = cls(0, size, store, hint, others)
         Thread(target=team.watch_others, daemon=True).start()
         return team
@@ -118,7 +125,7 @@ class Several(Team):
 
     def call(self, cfg: dict[str, Any], folder: Path) -> None:
         """The word that the others wait for: to what they shall train."""
-        self.store.set("word", pickle.dumps((cfg, folder, self.own, self.hint)))
+        self.store.set("word", json.dumps([cfg, str(folder), self.own, self.hint]))
         self.join()
 
     def heard(self) -> tuple[dict[str, Any], Path] | int:
@@ -128,9 +135,9 @@ class Several(Team):
             if (code := self.last_word()) is not None:
                 return code
             time.sleep(0.05)
-        cfg, folder, self.own, self.hint = pickle.loads(self.store.get("word"))
+        cfg, folder, self.own, self.hint = json.loads(self.store.get("word"))
         self.join()
-        return cfg, folder
+        return cfg, Path(folder)
 
     def join(self) -> None:
         import torch.distributed as dist
@@ -237,7 +244,7 @@ class Several(Team):
             for rank, process in enumerate(self.others, 1):
                 code = process.poll()
                 if code and code > 0:
-                    time.sleep(1)  # all may be about to end
+                    time.sleep(COURTESY / 2)  # all may be about to end
                 if code and not self.closing:
                     how = f"signal {-code}" if code < 0 else f"exit code {code}"
                     self.lost = f"process {rank} of {self.size} has ended ({how})"
@@ -266,8 +273,7 @@ class Several(Team):
 def gathered(processes: int, folder: Path) -> Iterator[Team]:
     """The team that trains into a folder, in its first process: that of torchrun, or one that is started."""
     hint = f"; to go on: seqtrain resume={folder}"
-    alone = processes == 1 and not LAUNCHED
-    team = Team() if alone else Several.met(hint) if LAUNCHED else Several.started(processes, hint)
+    team = Several.met(hint) if launched() else Several.started(processes, hint) if processes > 1 else Team()
     try:
         yield team
     finally:

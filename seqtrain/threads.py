@@ -1,4 +1,4 @@
-"""How many threads a process gets, and how they wait for each other."""
+"""How many threads a process gets, how they wait for each other, and whether it is one of several processes."""
 
 from __future__ import annotations
 
@@ -48,6 +48,11 @@ def quota(folder: Path) -> list[int]:
         return [-(-int(share) // int(period))] if int(share) > 0 else []
     except (OSError, ValueError):  # "max": no quota
         return []
+
+
+def launched() -> bool:
+    """Whether torchrun, or the first of several processes that train together, has started this one."""
+    return {"RANK", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys() and os.environ.get("WORLD_SIZE", "1") != "1"
 
 
 def wait_politely() -> None:

@@ -296,7 +296,7 @@ def test_when_one_is_killed_the_others_say_so_and_end(rank: int, tmp_path: Path)
         wait_for(lambda: not family(process.pid), 10)
     how = {0: "process 0 of 3 has ended", 1: "process 1 of 3 has ended (signal 9)"}[rank]
     assert f"seqtrain: {how}; to go on: seqtrain resume=run\n" in told(tmp_path)
-    assert "Traceback" not in told(tmp_path)
+    assert not re.search("Traceback|frame #", told(tmp_path))
 
 
 def test_torchrun_starts_them_too(tmp_path: Path) -> None:
@@ -327,6 +327,7 @@ def test_under_torchrun_a_refusal_is_said_once_and_ends_all(words: list[str], pr
 
 
 def test_torchrun_does_not_go_with_a_sweep(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "nowhere", "MASTER_PORT": "0"}.items():
+        monkeypatch.setenv(name, value)
     assert cli.command(["-m", "seed=1,2"]) == 2
     assert "--multirun starts its trainings itself: leave torchrun out" in capsys.readouterr().err
