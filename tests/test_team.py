@@ -19,10 +19,11 @@ import tiny
 import torch
 from test_train import assert_equal
 
-from seqtrain import cli, run
+from seqtrain import assemble, cli, run
 from seqtrain.batch import map_tensors, weave
 from seqtrain.checkpoint import Checkpoints
-from seqtrain.interruption import Interrupted, Interruption
+from seqtrain.config import UserError
+from seqtrain.interruption import Interrupted, Interruption, Lost
 from seqtrain.team import Several, Team
 from seqtrain.train import Diverged, Trainer
 
@@ -241,6 +242,34 @@ def test_a_signal_to_any_of_them_stops_all_after_the_step_and_the_run_goes_on_to
         metrics.pop("speed")
     assert_equal(*found)
     assert not capfd.readouterr().err
+
+
+def test_when_the_first_refuses_the_others_end_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    teams: list[Several] = []
+    started = Several.started
+    monkeypatch.setattr(Several, "started", lambda *args: teams.append(started(*args)) or teams[-1])
+    cfg = start(tmp_path / "run", "sentiment", 3, {"data": "labelled"}, data__train="nowhere.csv")
+    with pytest.raises(UserError, match=r"nowhere\.csv"):
+        run.train(cfg, tmp_path / "run")
+    assert [process.returncode for process in teams[0].others] == [-signal.SIGKILL] * 2
+
+
+def test_an_error_of_another_is_told_by_it(tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose data differ, as they may on another machine."""
+    monkeypatch.setattr(run, "fingerprint", lambda records: "other data")
+    with pytest.raises(Lost, match=r"process 1 of 2 has ended \(exit code 2\); to go on: seqtrain resume="):
+        run.train(start(tmp_path / "run", "sentiment"), tmp_path / "run")
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("seqtrain: process 1 of 2: data: their content is not what it was")
+
+
+def test_every_process_needs_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    cfg = tiny.config("sentiment", device__name="cuda", device__processes="auto")
+    assert assemble.count_processes(cfg) == 3
+    with pytest.raises(UserError, match="4 processes need as many devices, and there are 3"):
+        assemble.open_device(cfg, 0, 4)
 
 
 # ---------------------------------------------------------------------------------------------------- commands
