@@ -27,24 +27,41 @@ from seqtrain.optimizer import make_optimizer
 from seqtrain.prepare import key_of
 from seqtrain.record import Recorder, line
 from seqtrain.tasks.base import Task
-from seqtrain.threads import granted
+from seqtrain.threads import allotted, granted
 from seqtrain.train import Job, Trainer
 
 Config = dict[str, Any]
 Records = dict[str, Sequence[Any]]
 Baselines = dict[str, dict[str, float]]
 EVALUATION = Batching(examples=128, positions=None)
+THREADS = torch.get_num_threads()  # as the machine and OMP_NUM_THREADS have it
 
 
-def open_device(cfg: Config) -> torch.device:
+def open_device(cfg: Config, place: int | None = None, processes: int = 1) -> torch.device:
+    """place: of this process among the `processes` of this machine that train together."""
     name, threads = cfg["device"]["name"], cfg["device"]["threads"]
-    torch.set_num_threads(threads or min(torch.get_num_threads(), granted()))
+    torch.set_num_threads(threads or min(THREADS, allotted(processes)))
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
     if not there[name]:
         raise UserError(f"device={name}: torch finds no such device here; device=cpu or device=auto will do")
+    most = {"cuda": torch.cuda.device_count(), "mps": 1}.get(name, processes)
+    if processes > most:
+        raise UserError(f"device={name}: {processes} processes need as many devices, and there are {most}; "
+                        f"device.processes={most} will do")  # fmt: skip
+    if name == "cuda" and place is not None:
+        torch.cuda.set_device(place)
+        return torch.device(name, place)
     return torch.device(name)
+
+
+def count_processes(cfg: Config) -> int:
+    """How many processes are to train on this machine; on the CPU, for `auto`, how many may be worth it."""
+    wanted, device = cfg["device"].get("processes", 1), open_device(cfg).type  # a run may be older than the key
+    if wanted != "auto":
+        return wanted
+    return {"cuda": torch.cuda.device_count(), "mps": 1}.get(device, granted())
 
 
 def open_data(cfg: Config, task: Task) -> Any:

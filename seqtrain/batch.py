@@ -124,11 +124,15 @@ class Batch(NamedTuple):
         return real, every
 
     def take(self, rows: slice) -> Batch:
-        """Some neighbouring examples, padded as they are here."""
-        width, start, stop = self.target.shape[1], *rows.indices(len(self.target))[:2]
-        inside = (self.index >= start * width) & (self.index < stop * width)
-        cut = {k: v[rows] for k, v in self._asdict().items() if isinstance(v, Tensor | np.ndarray)}
-        return self._replace(**cut | {"index": self.index[inside] - start * width})
+        """Some of the examples, padded as they are here."""
+        width, chosen = self.target.shape[1], np.arange(len(self.target))[rows]
+        places = torch.full((len(self.target),), -1)
+        places[chosen] = torch.arange(len(chosen))
+        row = places[self.index // width]
+        index = (row * width + self.index % width)[row >= 0]
+        values = self._replace(index=None)._asdict().items()  # pyright: ignore[reportArgumentType]
+        cut = {k: v[chosen] for k, v in values if isinstance(v, Tensor | np.ndarray)}
+        return self._replace(**cut, index=index)
 
     def real(self, positions: Num[Tensor, "B T *F"]) -> Num[Tensor, "N *F"]:
         """Gathers what stands at the real target positions."""
@@ -168,6 +172,18 @@ def join(trees: Sequence[Any]) -> Any:
         map_tensors(lambda tensor: leaves[-1].append(tensor) or tensor, tree)
     joined = iter([torch.cat(same) for same in zip(*leaves, strict=True)])
     return map_tensors(lambda tensor: next(joined), trees[0])
+
+
+def weave(trees: Sequence[Any]) -> Any:
+    """The states of all rows in order, from those of the rows `n::N` for each n below N; None where there are none."""
+    found = [tree for tree in trees if tree is not None]
+    if not found:
+        return None
+
+    def in_order(rows: Tensor) -> Tensor:
+        return rows[torch.cat([torch.arange(len(rows))[n :: len(trees)] for n in range(len(trees))]).argsort()]
+
+    return map_tensors(in_order, join(found))
 
 
 class Ragged:

@@ -201,15 +201,15 @@ def put_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
-    """The state of every generator that training draws from."""
-    cuda = torch.cuda.get_rng_state_all() if device.type == "cuda" else []
+    """The state of every generator that this process draws from while it trains."""
+    cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
     return {"random": torch.get_rng_state(), "random_cuda": cuda}
 
 
-def set_random_state(state: dict[str, Any]) -> None:
+def set_random_state(state: dict[str, Any], device: torch.device) -> None:
     torch.set_rng_state(state["random"].cpu())
     if state["random_cuda"]:
-        torch.cuda.set_rng_state_all([each.cpu() for each in state["random_cuda"]])
+        torch.cuda.set_rng_state(state["random_cuda"][0].cpu(), device)
 
 
 def pack(tree: Any) -> tuple[Any, dict[str, Tensor]]:

@@ -17,6 +17,7 @@ from seqtrain import allocator, disk, folder, sweep, threads
 from seqtrain.config import UserError, compose, sources
 from seqtrain.config.schema import conform
 from seqtrain.config.spelling import did_you_mean, near
+from seqtrain.interruption import Lost
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,14 @@ def main(argv: list[str] | None = None) -> int:
     threads.wait_politely()
     allocator.keep_memory()
     allocator.bound_kernels()
+    if not threads.launched():
+        return command(argv)
+    from seqtrain import run, team
+
+    return run.follow() if os.environ["RANK"] != "0" else team.lead(lambda: command(argv))
+
+
+def command(argv: list[str] | None) -> int:
     try:
         code = run(read_arguments(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
@@ -115,6 +124,8 @@ def run(args: argparse.Namespace) -> int:
     if composed.config["mode"] == "doctor":
         return doctor(composed.config, sweeps)
     if sweeps:
+        if threads.launched():
+            raise UserError("--multirun starts its trainings itself: leave torchrun out, device.processes=N will do")
         return run_sweep(composed, words, root, name)
     if auto and (place := folder.unfinished(composed.hydra, composed.config, configs)):
         return run_from("train", str(place), configs, argparse.Namespace(**vars(args) | {"overrides": []}))
@@ -184,7 +195,7 @@ def guard(work: Callable[[], Any], place: Path | None = None, new: bool = False)
         if place and new:
             folder.discard(place)
         raise SystemExit(2) from None
-    except FloatingPointError as error:  # diverged: the message says it all
+    except (FloatingPointError, Lost) as error:  # diverged, or a process has died: the message says it all
         tell(f"seqtrain: {error}")
         raise SystemExit(1) from None
     except BrokenPipeError:

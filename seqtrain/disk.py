@@ -62,8 +62,9 @@ def told(error: OSError) -> str:
 
 
 def free(folder: Path) -> str:
-    """How much room is left where a folder lies."""
-    return f"{shutil.disk_usage(folder).free / 2**20:,.0f} MiB are free"
+    """How much room is left where a folder lies, or would."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    return f"{shutil.disk_usage(there).free / 2**20:,.0f} MiB are free"
 
 
 @contextmanager

@@ -12,6 +12,10 @@ class Interrupted(SystemExit):
     """A signal ended the run."""
 
 
+class Lost(Exception):
+    """Another process of the same training has ended out of turn."""
+
+
 class Interruption:
     """SIGINT, SIGTERM and SIGUSR1 end a run: at once, or, while it is `held`, where it asks with `check`. A second
     SIGINT stops in any case at once."""

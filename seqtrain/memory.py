@@ -23,20 +23,27 @@ def fit_in_memory(
     job: Job, group: list[Batch], backward: Callable[[int | None], tuple[Tensor, Tensor, Any]]
 ) -> tuple[Tensor, Tensor, Any]:
     """Calls `backward` with the bound on the positions of a batch, and where the memory does not suffice, from the
-    start with half of it; the rest of the run keeps the bound that was found."""
+    start with half of it; the rest of the run keeps the bound that was found. Several processes do so together, when
+    one of them must: group holds the batches of all, backward works on this one's part, and the sums are of all."""
     random = random_state(job.device)
     while True:
         try:
-            return backward(job.progress.bound)
+            loss, count, carried = backward(job.progress.bound)
+            short = False
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
+            loss, count, carried, short = *torch.zeros(2, device=job.device), None, True
+        loss, count, short = job.team.add_up(job.model, loss, count, short, job.interruption)
+        if not short:
+            return loss, count, carried
         job.optimizer.zero_grad(set_to_none=True)  # outside the handler, which keeps what the failed call allocated
-        set_random_state(random)
+        set_random_state(random, job.device)
         if job.device.type == "cuda":
             torch.cuda.empty_cache()
-        largest = max(batch.positions()[1] for batch in group)
-        example = max(batch.positions()[1] // len(batch.target) for batch in group)
+        sizes = [(batch.positions()[1] // len(batch.target), len(batch.target)) for batch in group]
+        largest = max(example * -(-rows // job.team.size) for example, rows in sizes)  # of the parts
+        example = max(example for example, _ in sizes)
         bound = min(job.progress.bound or largest, largest) // 2
         if min(job.progress.bound or largest, largest) <= example:
             raise UserError(f"not even one example of {example:,} positions fits in memory; shorter ones "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -17,8 +18,8 @@ log = logging.getLogger(__name__)
 
 
 def bar(total: int | None, unit: str, what: str, start: int = 0) -> tqdm:
-    """A bar for what takes longer than a second; none where nobody watches a terminal."""
-    quiet = not sys.stderr.isatty()
+    """A bar for what takes longer than a second; none where nobody watches a terminal, and one for all processes."""
+    quiet = not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0"
     return tqdm(total=total, initial=start, unit=unit, desc=what, disable=quiet, delay=1, leave=False, smoothing=0.05)
 
 

@@ -51,7 +51,7 @@ def first_bad(cfg: Config, training: dict[str, Any], task_state: dict[str, Any])
             if (values := getattr(batch, name)) is not None and not finite(values):
                 return f"the data: {name} of the batch hold a number that is none"
     model.train()
-    set_random_state(training)
+    set_random_state(training, device)
     with Watch(model) as watch:
         loss, count, _ = trainer.backward(model, task, group, carried, training["progress"]["bound"])
     value = float(loss / count.clamp(min=1))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from seqtrain.config import UserError
+from seqtrain.interruption import Lost
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def run_job(config: dict[str, Any], folder: Path, overrides: list[str]) -> float
     except Exception as error:
         row["status"] = "diverged" if isinstance(error, FloatingPointError) else "failed"
         row["error"] = str(error) or type(error).__name__
-        plain = isinstance(error, UserError | FloatingPointError)
+        plain = isinstance(error, UserError | FloatingPointError | Lost)
         (folder / "failed.txt").write_text(row["error"] if plain else traceback.format_exc(), encoding="utf-8")
         log.error("%s: %s", row["status"], row["error"] if plain else f"{type(error).__name__}: {row['error']}")
     except (SystemExit, KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""How many threads a process gets, and how they wait for each other."""
+"""How many threads a process gets, how they wait for each other, and whether it is one of several processes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ def granted(groups: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> in
     time is smaller. Machines without cgroups have no quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([cores, *quotas(groups, own)]))
+
+
+def allotted(processes: int) -> int:
+    """The threads that each of several processes may have."""
+    return max(1, granted() // processes)
 
 
 def quotas(groups: Path, own: Path) -> list[int]:
@@ -43,6 +48,11 @@ def quota(folder: Path) -> list[int]:
         return [-(-int(share) // int(period))] if int(share) > 0 else []
     except (OSError, ValueError):  # "max": no quota
         return []
+
+
+def launched() -> bool:
+    """Whether torchrun, or the first of several processes that train together, has started this one."""
+    return {"RANK", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys() and os.environ.get("WORLD_SIZE", "1") != "1"
 
 
 def wait_politely() -> None:

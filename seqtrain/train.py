@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import reduce
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from seqtrain import metrics, optimizer
 from seqtrain.average import Average
-from seqtrain.batch import Batch, Loader, join, map_tensors
+from seqtrain.batch import Batch, Loader, join, map_tensors, weave
 from seqtrain.checkpoint import Checkpoint, Checkpoints, put_weights, random_state, set_random_state, weights_of
 from seqtrain.decode import Decoder
 from seqtrain.disk import free, told
@@ -26,8 +27,10 @@ from seqtrain.memory import fit_in_memory, parts
 from seqtrain.metrics import Totals
 from seqtrain.record import Recorder, bar, line
 from seqtrain.tasks.base import Task
+from seqtrain.team import Team
 
 log = logging.getLogger(__name__)
+REHEARSED = 3  # steps
 
 
 class Diverged(FloatingPointError):
@@ -72,15 +75,19 @@ class Job:
     checkpoints: Checkpoints
     baseline: Callable[[], str]
     progress: Progress = field(default_factory=Progress)
-    carried: Any = None  # the model's state where the next batch continues this one
+    carried: Any = None  # the model's state where the next batch continues this one, of this process's rows
+    team: Team = field(default_factory=Team)
     interruption: Interruption = field(default_factory=Interruption)
     data: str = ""  # the fingerprint of the data
 
     def save(self, best: bool = False) -> None:
         self.recorder.flush()
-        self.checkpoints.save(self.progress.step, self.checkpoint(), best)
+        kept = self.checkpoint()
+        self.team.lead(lambda: self.checkpoints.save(self.progress.step, kept, best))
 
     def checkpoint(self) -> Checkpoint:
+        own = {"carried": map_tensors(Tensor.cpu, self.carried), **random_state(self.device)}
+        states = self.team.gather(own)
         with self.average.applied():
             weights = {name: weight.cpu().clone() for name, weight in weights_of(self.model).items()}
         training = {
@@ -89,8 +96,9 @@ class Job:
             "schedule": self.schedule.state(),
             "average": self.average.state(),
             "progress": asdict(self.progress),
-            "carried": self.carried,
-            **random_state(self.device),
+            **states[0],
+            "carried": weave([state.pop("carried") for state in states]),
+            "others": states[1:],
             "data": self.data,
         }
         return Checkpoint(weights, training, self.task.state())
@@ -105,8 +113,13 @@ class Job:
         vars(self.schedule).update(training["schedule"])
         self.average.load_state(training["average"])
         self.progress = Progress(**training["progress"])
-        self.carried = training["carried"]
-        set_random_state(training)
+        own = slice(self.team.rank, None, self.team.size)
+        self.carried = map_tensors(lambda tensor: tensor[own].contiguous(), training["carried"])
+        states = [training, *training.get("others", ())]
+        if self.team.rank < len(states):
+            set_random_state(states[self.team.rank], self.device)
+        else:  # every process draws masks of its own
+            torch.manual_seed(hash((torch.initial_seed(), self.team.rank, self.progress.step)))
 
 
 @dataclass(frozen=True)
@@ -140,7 +153,7 @@ class Trainer:
         with (
             job.interruption.held(),
             bar(total, "step", "train", progress.step) as shown,
-            self.profiler(folder) as tick,
+            self.profiler(folder, job.team.rank) as tick,
         ):
             running = Running(job.device)
             if self.evaluates(progress, total):  # where the last run was stopped in the middle of it
@@ -175,7 +188,7 @@ class Trainer:
         due, better = self.evaluates(progress, total), False
         with suppress(Interrupted):  # noted; the evaluation comes when the run goes on
             better = due and self.evaluate(job, running)
-        stop = job.interruption.signal
+        stop = job.team.signal(job.interruption)
         if due or stop or (self.save_every and progress.step % self.save_every == 0):
             try:
                 job.save(better)
@@ -198,9 +211,7 @@ class Trainer:
             job.progress.padding += every - real
             job.progress.positions += every
         before = {"carried": job.carried, **random_state(job.device)}
-        loss_sum, count, job.carried = fit_in_memory(
-            job, group, lambda bound: self.backward(job.model, job.task, group, before["carried"], bound)
-        )
+        loss_sum, count, job.carried = self.gradients(job, group)
         gradients = [p.grad for p in job.model.parameters() if p.grad is not None]
         scale = 1 / count.clamp(min=1)
         norm = nn.utils.get_total_norm(gradients) * scale
@@ -215,6 +226,19 @@ class Trainer:
             job.average.update()
         job.optimizer.zero_grad(set_to_none=True)
         return loss_sum, count
+
+    def gradients(self, job: Job, group: list[Batch]) -> tuple[Tensor, Tensor, Any]:
+        """As `backward`, the sums over all processes, of which each works on its part of every batch."""
+        own = [batch for batch in map(job.team.take, group) if len(batch.rows)]  # a part of a few rows may be none
+        return fit_in_memory(job, group, lambda bound: self.backward(job.model, job.task, own, job.carried, bound))
+
+    def rehearse(self, job: Job) -> None:
+        """Some first steps without their updates, to see how long they take; the job has to be restored after it."""
+        batches = job.train.epoch()
+        for group in [list(islice(batches, self.accumulate)) for _ in range(REHEARSED)]:
+            if group:
+                job.carried = self.gradients(job, group)[2]
+                job.optimizer.zero_grad(set_to_none=True)
 
     def backward(
         self, model: nn.Module, task: Task, group: list[Batch], carried: Any, bound: int | None = None
@@ -249,12 +273,14 @@ class Trainer:
     ) -> tuple[Tensor, Tensor]:
         """Keeps all that a step with a loss or gradient that is no number began with, to be replayed; ends the run
         unless such steps are skipped. The weights are still those of the step before."""
-        job.carried, step = before["carried"], job.progress.step + 1
+        job.carried, step = before.pop("carried"), job.progress.step + 1
         kept = job.checkpoint()
+        kept = kept._replace(training=kept.training | before)
         batches = [{k: v for k, v in batch._asdict().items() if k != "rows"} for batch in group]
         problem = f"the training loss is {loss}" if not math.isfinite(loss) else f"the gradient is {norm}"
         try:
-            job.checkpoints.write_bad(step, kept._replace(training=kept.training | before | {"batches": batches}))
+            kept.training["batches"] = batches
+            job.team.lead(lambda: job.checkpoints.write_bad(step, kept))
             cure = f"to see where: seqtrain mode=replay checkpoint={job.checkpoints.run}"
         except OSError as error:
             cure = f"it could not be kept ({told(error)})"
@@ -274,12 +300,12 @@ class Trainer:
         decoder = replace(job.decoder, beam_size=1)  # greedy: the beam is for the end
         try:
             with job.average.applied():
-                totals = evaluate(job.model, task, job.valid, decoder, job.device, job.interruption)
+                totals = evaluate(job.model, task, job.valid, decoder, job.device, job.interruption, job.team)
                 found = task.score(totals)
-                shown = task.show(job.model, job.valid.examples, totals, decoder)
+                shown = {} if job.team.rank else task.show(job.model, job.valid.examples, totals, decoder)
         except Interrupted:  # as if it had never begun
             job.average.snapshots = before[0]
-            set_random_state(before[1])
+            set_random_state(before[1], job.device)
             raise
         job.recorder.show(progress.step, {f"valid/{title}": content for title, content in shown.items()})
         value = found[task.monitor]
@@ -313,9 +339,9 @@ class Trainer:
         return progress.step >= total or (self.patience is not None and progress.stale >= self.patience)
 
     @contextmanager
-    def profiler(self, folder: Path) -> Iterator[Any]:
+    def profiler(self, folder: Path, rank: int) -> Iterator[Any]:
         """Yields what is called after each step; with `profile`, records steps 11 to 15."""
-        if not self.profile:
+        if not self.profile or rank:
             yield lambda: None
             return
         from torch.profiler import profile, schedule
@@ -370,19 +396,24 @@ def evaluate(
     decoder: Decoder,
     device: torch.device,
     interruption: Interruption | None = None,
+    team: Team | None = None,
 ) -> Totals:
-    """The summed measures of a split. They do not depend on how it is cut into batches."""
+    """The summed measures of a split. They do not depend on how it is cut into batches, nor on the team that does it,
+    which is not interrupted: its processes would not stop at the same batch."""
+    team = team or Team()
     model.eval()
     totals: Totals = {}
     state = None
     decoder = replace(decoder)  # draws the same samples each time
     with bar(loader.size(), "batch", "evaluate") as shown:
-        for batch in loader.epoch():
-            if interruption is not None:
+        for whole in loader.epoch():
+            if interruption is not None and team.size == 1:
                 interruption.check()
-            batch = batch.to(device)
+            batch = team.take(whole).to(device)
+            if not len(batch.rows):
+                continue
             output = model(batch, state if batch.continues else None)
             state = output.state
             totals = metrics.add(totals, task.measure(model, batch, output.scores, loader.examples, decoder))
             shown.update()
-    return totals
+    return reduce(metrics.add, filter(None, team.gather(totals)), {})

@@ -72,5 +72,5 @@ def test_more_threads_than_cores_and_too_little_room_are_found(
 
 
 def test_a_resumption_that_forgets_is_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    monkeypatch.setattr(train, "set_random_state", lambda state: torch.manual_seed(-1))
+    monkeypatch.setattr(train, "set_random_state", lambda *_: torch.manual_seed(-1))
     assert "write, kill, resume" in ill(capsys, model__dropout=0.5)

@@ -168,6 +168,17 @@ def small_memory(room: int) -> Callable[[Path, Patch], None]:
     return fault
 
 
+def lose_one(place: Path, patch: Patch) -> None:
+    update = Trainer.update
+
+    def spy(trainer: Trainer, job: Any, group: list[Batch]) -> Any:
+        job.team.others[0].kill()
+        return update(trainer, job, group)
+
+    patch.setattr(Trainer, "update", spy)
+    train(place, patch, device__processes=2)
+
+
 def fitted() -> Any:
     return type(tiny.job(tiny.config("sentiment"))[1].task)
 
@@ -175,6 +186,7 @@ def fitted() -> Any:
 FAULTS: dict[str, tuple[bool, Callable[[Path, Patch], object]]] = {  # whether it befalls a run that is there already
     "interrupted at step": (False, lambda place, patch: stop(place, patch, Trainer, "update")),
     "interrupted before": (False, lambda place, patch: stop(place, patch, fitted(), "fit")),
+    "has ended": (False, lose_one),
     "another run is writing": (True, lock_twice),
     "a resumed run keeps its … (": (True, lambda p, _: folder.run_config(p, sources.Configs(), ["seed=5"], "train")),
     "data: their content": (True, other_data),
