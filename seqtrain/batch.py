@@ -268,8 +268,9 @@ class Loader:
         return Loader(self.examples, lambda epoch: chosen)
 
 
-def shuffled(lengths: np.ndarray, batching: Batching, seed: int, pool: int = 100) -> Callable[[int], list[np.ndarray]]:
-    """A training plan: pools of `pool` batches are sorted by length, so that almost no position is padding."""
+def shuffled(lengths: np.ndarray, batching: Batching, seed: int, pool: int = 400) -> Callable[[int], list[np.ndarray]]:
+    """A training plan: pools of `pool` batches are sorted by length, so that little is padding: of Multi30k's targets
+    0.6%, of its sources 6% (pools of 100: 1.7% and 12%)."""
 
     def plan(epoch: int) -> list[np.ndarray]:
         random = np.random.default_rng([seed, epoch])

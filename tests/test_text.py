@@ -95,3 +95,11 @@ def test_subwords_come_back_from_json(subwords):
 def test_subwords_fold_case_on_demand():
     folded = fit(["ÄRA the The"] * 3, "bpe", lowercase=True, min_count=1, vocab_size=300)
     assert folded.decode(folded.encode("ÄRA The")) == "ära the"
+
+
+@pytest.mark.parametrize(("count", "size"), [(9, 13), (995, 999), (996, 1008), (1004, 1008), (1005, 1024)])
+def test_a_large_vocabulary_has_a_size_that_suits_the_processor(count: int, size: int):
+    vocabulary = Vocabulary.fit([" ".join(f"w{i}" for i in range(count))], "word")
+    assert len(vocabulary) == count + 4
+    assert vocabulary.size == size
+    assert vocabulary.decode([4, *range(len(vocabulary), size)]) == "w0"

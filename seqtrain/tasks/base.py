@@ -136,7 +136,8 @@ class CrossEntropy(torch.autograd.Function):
             loss += (highest - true).sum()
             if smoothing:
                 loss += smoothing * (true.sum() - some.sum() / size)
-            probabilities = (some - highest).exp_()
+            place = None if gradient is None or gradient.dtype != some.dtype else gradient[start : start + rows]
+            probabilities = torch.sub(some, highest, out=place).exp_()
             total = probabilities.sum(1, keepdim=True)
             loss += total.log().sum()
             if gradient is not None:
@@ -144,7 +145,8 @@ class CrossEntropy(torch.autograd.Function):
                 if smoothing:
                     probabilities -= smoothing / size
                 probabilities.scatter_add_(1, places, torch.full_like(true, smoothing - 1))
-                gradient[start : start + rows] = probabilities
+                if place is None:
+                    gradient[start : start + rows] = probabilities
         if gradient is not None:
             ctx.save_for_backward(gradient)
         return loss
@@ -152,7 +154,8 @@ class CrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * outer[0], None, None
+        whole = outer[0].device.type == "cpu" and outer[0] == 1  # as a rule; a GPU would have to be waited for
+        return gradient if whole else gradient * outer[0], None, None
 
 
 def by_length(lengths: np.ndarray, size: int = 64) -> Iterator[np.ndarray]:

@@ -54,7 +54,7 @@ class Generation(Task):
         self.describe()
 
     def describe(self) -> None:
-        size = len(self.tokenizer)
+        size = self.tokenizer.size
         label = Tokens(len(self.labels) + 1) if self.labels else None  # id 0 is padding
         self.spec = Spec(label, Source.ONE if label else Source.NONE, Tokens(size, PAD, UNKNOWN), size, Free())
 

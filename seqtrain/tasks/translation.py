@@ -57,7 +57,7 @@ class Translation(Task):
         self.describe()
 
     def describe(self) -> None:
-        source, target = Tokens(len(self.source), PAD, UNKNOWN), Tokens(len(self.target), PAD, UNKNOWN)
+        source, target = Tokens(self.source.size, PAD, UNKNOWN), Tokens(self.target.size, PAD, UNKNOWN)
         self.spec = Spec(source, Source.MANY, target, target.size, Free(), one_vocab=self.joint_vocab)
 
     def state(self) -> dict[str, Any]:
