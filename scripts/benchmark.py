@@ -85,26 +85,26 @@ ROWS = {
     "forecasting": Row(FORECASTING, "windows"),
     "forecasting_bf16": Row((*FORECASTING, *BF16), "windows"),
 }
-LENGTHS, WIDTHS = (25, 50, 100, 200), (128, 256, 512)
-SCALING = {
-    **{f"length {n}": replace(ROWS["sentiment"], overrides=(*SENTIMENT, f"task.max_length={n}")) for n in LENGTHS},
-    **{
-        f"vocabulary {n}": replace(
-            ROWS["translation"],
-            overrides=(*TRANSLATION, "task.tokenizer.unit=bpe", f"task.tokenizer.vocab_size={n}"),
-        )
-        for n in (2000, 4000, 8000)
-    },
-    **{f"hidden {n}": replace(ROWS["translation"], overrides=(*TRANSLATION, f"model.hidden_size={n}")) for n in WIDTHS},
-    **{
-        f"examples {n}": Row(
-            ("task=translation", f"data.size={n}", "trainer.epochs=1", "trainer.batch_size=64", *SAME),
-            "examples",
-            "epoch",
-        )
-        for n in (10_000, 20_000, 40_000)
-    },
-}
+
+
+def scaling() -> dict[str, Row]:
+    """What is changed in a row, and what it is changed to."""
+    rows = {}
+    for n in (25, 50, 100, 200):
+        rows[f"length_{n}"] = Row((*SENTIMENT, f"task.max_length={n}"), "samples")
+    for n in (2000, 4000, 8000, 16000):
+        words = ("task.tokenizer.unit=bpe", f"task.tokenizer.vocab_size={n}")
+        rows[f"vocabulary_{n}"] = Row((*TRANSLATION, *words), "target tokens")
+    for n in (128, 256, 512, 1024):
+        rows[f"hidden_{n}"] = Row((*TRANSLATION, f"model.hidden_size={n}"), "target tokens")
+    for n in (10_000, 20_000, 40_000):
+        words = ("task=translation", f"data.size={n}", "trainer.epochs=1", "trainer.batch_size=64", *SAME)
+        rows[f"examples_{n}"] = Row(words, "examples", "epoch")
+    for name in ("translation", "sentiment", "forecasting"):
+        for n in (1, 2):
+            words = (f"device.processes={n}", "trainer.max_steps=60", "decode.beam_size=1", "decode.max_length=5")
+            rows[f"processes_{n}_{name}"] = Row((*ROWS[name].overrides, *words), "items", "command")
+    return rows
 
 
 # ------------------------------------------------------------------------------------------ one row, in its process
@@ -336,10 +336,10 @@ def measure(name: str, train_steps: int) -> dict[str, Any]:
     allocator.bound_kernels()
     import torch
 
-    row = {**ROWS, **SCALING}[name]
+    row = {**ROWS, **scaling()}[name]
     with tempfile.TemporaryDirectory() as folder:
-        if row.measure == "start":
-            return start(row, Path(folder))
+        if row.measure in ("start", "command"):
+            return globals()[row.measure](row, Path(folder))
         bench = Bench(row, Path(folder), train_steps)
         low = row.measure == "training" and bench.trainer.precision == "bfloat16"
         dtype = torch.bfloat16 if low else torch.float32
@@ -384,6 +384,17 @@ def start(row: Row, folder: Path) -> dict[str, Any]:
     return {"rates": seconds[1:], "rate": median(seconds[1:])}
 
 
+def command(row: Row, folder: Path) -> dict[str, Any]:
+    """Rates of whole runs, as they tell them themselves."""
+    write_texts(folder)
+    rates = []
+    for turn in range(3):
+        words = [word.replace("{folder}", str(folder)) for word in (*row.overrides, f"hydra.run.dir={folder}/{turn}")]
+        subprocess.run([sys.executable, "-m", "seqtrain", *words], stdout=subprocess.DEVNULL, check=True)
+        rates.append(json.loads((folder / str(turn) / "metrics.json").read_text())["speed"]["items_per_s"])
+    return {"rates": rates, "rate": median(rates)}
+
+
 def first_step(words: list[str]) -> None:
     """Runs a command line up to the end of its first update, and prints the time of day."""
     from seqtrain import cli
@@ -421,7 +432,7 @@ def main() -> None:
         return first_step(args.first_step)
     if args.one:
         return print(json.dumps(measure(args.one, args.train_steps)))
-    rows = SCALING if args.scaling else ROWS
+    rows = scaling() if args.scaling else ROWS
     chosen = [name for name in rows if not args.rows or name.startswith(tuple(args.rows))]
     if not chosen:
         parser.error(f"no such row; there are {', '.join(rows)}")

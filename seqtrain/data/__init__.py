@@ -6,6 +6,7 @@ records when they are asked for; one that may be large also has a `key`, the sam
 `large` whether what is made of them is worth keeping.
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,16 @@ class Labelled(NamedTuple):
 
     text: str
     label: str
+
+
+class Kept(list[Any]):
+    """Records in memory, with the key of their content; what is made of them is kept in the cache."""
+
+    large = True
+
+    def __init__(self, records: Iterable[Any], key: str):
+        super().__init__(records)
+        self.key = key
 
 
 class Layout(NamedTuple):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 
 from seqtrain.config import UserError
-from seqtrain.data import Pair, check_split
+from seqtrain.data import Kept, Pair, check_split
 from seqtrain.data.cache import fetch
 
 
@@ -23,13 +24,8 @@ class Multi30k:
         self.languages = source, target
         self.files = {"train": "train", "valid": "val", "test": test}
 
-    def read(self, split: str) -> list[Pair]:
+    def read(self, split: str) -> Kept:
         check_split(split)
-        sources, targets = (
-            gzip.decompress(fetch(f"multi30k/{self.files[split]}.{language}.gz").read_bytes())
-            .decode()
-            .removesuffix("\n")
-            .split("\n")
-            for language in self.languages
-        )
-        return list(map(Pair, sources, targets))
+        files = [fetch(f"multi30k/{self.files[split]}.{language}.gz").read_bytes() for language in self.languages]
+        sources, targets = (gzip.decompress(file).decode().removesuffix("\n").split("\n") for file in files)
+        return Kept(map(Pair, sources, targets), hashlib.sha256(b"".join(files)).hexdigest())
