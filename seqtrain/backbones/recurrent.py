@@ -74,6 +74,12 @@ class Recurrent(nn.Module):
             x = x + y if self.residual and i else y
         return x, None if turn is not None else tuple(states)
 
+    def train(self, mode: bool = True) -> Recurrent:
+        """Also forgets the folded weights, of whose change an optimizer's fused update leaves no sign."""
+        for layer in self.ahead:
+            vars(layer).pop("folded", None)
+        return super().train(mode)
+
     def run(
         self, layer: nn.Module, x: Float[Tensor, "B T I"], state: LayerState | None
     ) -> tuple[Float[Tensor, "B T H"], LayerState]:
@@ -102,7 +108,7 @@ class Recurrent(nn.Module):
 
 def gates(layer: nn.RNNBase, x: Float[Tensor, "B I"], hidden: Float[Tensor, "B H"]) -> Float[Tensor, "B G"]:
     """What a step of a layer whose gates are sums makes of its input and hidden vector, without a gradient: one product
-    with the weights folded into one matrix, which lies as the processor reads it. It is made anew when they change."""
+    with the weights folded into one matrix, which lies as the processor reads it. It is made anew when they change, see `Recurrent.train`."""
     weights = layer.all_weights[0]
     made = [(id(weight), weight._version) for weight in weights]
     kept = vars(layer).get("folded")
