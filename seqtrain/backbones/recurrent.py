@@ -108,7 +108,8 @@ class Recurrent(nn.Module):
 
 def gates(layer: nn.RNNBase, x: Float[Tensor, "B I"], hidden: Float[Tensor, "B H"]) -> Float[Tensor, "B G"]:
     """What a step of a layer whose gates are sums makes of its input and hidden vector, without a gradient: one product
-    with the weights folded into one matrix, which lies as the processor reads it. It is made anew when they change, see `Recurrent.train`."""
+    with the weights folded into one matrix, which lies as the processor reads it. It is made anew when they change, see
+    `Recurrent.train`."""
     weights = layer.all_weights[0]
     made = [(id(weight), weight._version) for weight in weights]
     kept = vars(layer).get("folded")
