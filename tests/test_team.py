@@ -33,15 +33,6 @@ AXES = {
     "generation": {"data": "text"},  # the others cannot be told of fewer topics
     "forecasting": {},
 }
-HARD = {
-    "model__dropout": 0.3,
-    "trainer__ema": 0.9,
-    "trainer__average": 2,
-    "trainer__accumulate": 2,
-    "trainer__eval_every": 3,
-    "trainer__max_steps": 8,
-    "schedule__patience": 0,
-}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -216,7 +207,7 @@ def test_a_signal_to_any_of_them_stops_all_after_the_step_and_the_run_goes_on_to
     started = Several.started
     monkeypatch.setattr(Several, "started", lambda *args: teams.append(started(*args)) or teams[-1])
     task, axes = ("generation", "translation")[rank], {"schedule": "plateau"}
-    whole = start(tmp_path / "whole", task, 2, axes, **HARD)
+    whole = start(tmp_path / "whole", task, 2, axes, **tiny.HARD)
     run.train(whole, tmp_path / "whole")
 
     def interrupt(original: Any, *args: Any) -> Any:
@@ -224,7 +215,7 @@ def test_a_signal_to_any_of_them_stops_all_after_the_step_and_the_run_goes_on_to
         time.sleep(0.5)
         return original(*args)
 
-    cfg = start(tmp_path / "cut", task, 2, axes, **HARD)
+    cfg = start(tmp_path / "cut", task, 2, axes, **tiny.HARD)
     with monkeypatch.context() as context:
         spied(context, "update", 4, interrupt)
         with pytest.raises(Interrupted) as caught:

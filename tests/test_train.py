@@ -439,16 +439,7 @@ def assert_equal(a: Any, b: Any, place: str = "") -> None:
         assert a == b, place
 
 
-HARD = {
-    "model__dropout": 0.3,
-    "trainer__ema": 0.9,
-    "trainer__average": 2,
-    "trainer__accumulate": 2,
-    "trainer__eval_every": 3,
-    "trainer__max_steps": 8,
-    "schedule__patience": 0,
-    "optimizer__lr": 0.05,
-}
+HARD = tiny.HARD | {"optimizer__lr": 0.05}
 
 
 @pytest.mark.parametrize("task", tiny.TASKS)

@@ -41,6 +41,15 @@ SETTINGS = {
     "decode": {"max_length": 12, "beam_size": 2},
     "task": {"window": 16, "context": 8, "horizon": 4, "period": 4, "loss": "mse"},
 }
+HARD = {  # settings that make a resumption difficult
+    "model__dropout": 0.3,
+    "trainer__ema": 0.9,
+    "trainer__average": 2,
+    "trainer__accumulate": 2,
+    "trainer__eval_every": 3,
+    "trainer__max_steps": 8,
+    "schedule__patience": 0,
+}
 WORDS = ["the", "state", "of", "a", "gated", "unit", "is", "what", "was", "read", "and", "kept"]
 TOPICS = {str(i): "\n".join(" ".join(random.Random(10 * i + j).sample(WORDS, 9)) for j in range(6)) for i in range(9)}
 
