@@ -207,9 +207,13 @@ def predict(runs: dict[str, Path], task: str, content: bytes, tmp_path: Path, **
 def test_each_line_has_its_answer_in_order(task: str, runs: dict[str, Path], tmp_path: Path):
     expected = [use.one_line(answer) for answer in seqtrain.load(runs[task]).predict(LINES[task])]
     text = "\n".join(LINES[task]).encode()
-    assert predict(runs, task, text, tmp_path) == expected  # no line end after the last line
-    assert predict(runs, task, text + b"\n", tmp_path) == expected
-    assert predict(runs, task, text.replace(b"\n", b"\r\n") + b"\r\n", tmp_path) == expected
+    without_end, windows = text, text.replace(b"\n", b"\r\n") + b"\r\n"
+    for content in (without_end, text + b"\n", windows):
+        found = predict(runs, task, content, tmp_path)
+        if task == "forecasting":  # the last digit depends on which lines are answered together
+            np.testing.assert_allclose([*map(json.loads, found)], [*map(json.loads, expected)], rtol=1e-5)
+        else:
+            assert found == expected
     assert predict(runs, task, b"", tmp_path) == []
 
 
