@@ -58,7 +58,7 @@ def open_device(cfg: Config, place: int | None = None, processes: int = 1) -> to
 
 def count_processes(cfg: Config) -> int:
     """How many processes are to train on this machine; on the CPU, for `auto`, how many may be worth it."""
-    wanted, device = cfg["device"].get("processes", 1), open_device(cfg).type  # a run may be older than the key
+    wanted, device = cfg["device"]["processes"], open_device(cfg).type
     if wanted != "auto":
         return wanted
     return {"cuda": torch.cuda.device_count(), "mps": 1}.get(device, granted())
@@ -66,14 +66,14 @@ def count_processes(cfg: Config) -> int:
 
 def open_data(cfg: Config, task: Task) -> Any:
     """The data, if it, the task and the model fit together: which their classes tell before anything is prepared."""
-    kind = locate(cfg["data"]["_target_"], cfg["trust"]).kind
+    kind = locate(cfg["data"].get("_target_"), cfg["trust"]).kind
     if kind not in task.kinds:
         raise UserError(
             f"data of the kind {kind!r} does not fit this task, which takes {' or '.join(map(repr, task.kinds))}; "
             f"data that fits: {', '.join(fitting('data', lambda found: found.kind in task.kinds))}"
         )
     outline = task.outline(kind)
-    model = locate(cfg["model"]["_target_"], cfg["trust"])
+    model = locate(cfg["model"].get("_target_"), cfg["trust"])
     if reason := model.refuse(outline):
         name = ", ".join(fitting("model", lambda found: found is model)) or model.__name__
         fits = fitting("model", lambda found: found.refuse(outline) is None)

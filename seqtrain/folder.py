@@ -25,6 +25,7 @@ from seqtrain.disk import contents, locked, replace
 from seqtrain.record import flat
 
 log = logging.getLogger(__name__)
+SECTIONS = ("task", "model", "backbone", "data", "device", "optimizer", "schedule", "trainer")
 FIXED = ("task", "model", "backbone", "seed")  # what a resumed run keeps, beside the content of its data
 DEEPEST, LARGEST = 20, 2**18  # levels and bytes of a config.yaml
 SWAPS = {
@@ -187,6 +188,8 @@ def run_config(folder: Path, configs: Configs, overrides: list[str], mode: str) 
     try:
         if not problems:
             problems = [f"{problem} (in {file})" for problem in check(plain, schema).values()]
+            problems += [f"{name}: this section is missing in {file}" for name in SECTIONS
+                         if not isinstance(plain.get(name), dict)]  # fmt: skip
         settled = conform(plain, schema)
         problems = problems or check_together(settled)
     except Exception as error:  # the file says what its keys are, and may say nonsense
@@ -236,14 +239,16 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def add_new_keys(config: DictConfig, schema: Schema, configs: Configs) -> None:
-    """Gives a run that is older than a key of the root file that key with its default."""
-    root = configs.file(configs.name)
-    for entry in read_entries(root) if root else []:
-        if entry.key is None:
-            schema.sections.setdefault(entry.name, entry.comment)
-        elif entry.name not in schema.keys:
-            schema.add(entry.name, entry.key)
-            OmegaConf.update(config, entry.name, entry.value, force_add=True)
+    """Gives a run that is older than a key of the root file, or of the device, that key with its default."""
+    for name, prefix in ((configs.name, ""), ("device/auto", "device.")):
+        file = configs.file(name)
+        for entry in read_entries(file) if file else []:
+            name = f"{prefix}{entry.name}"
+            if entry.key is None:
+                schema.sections.setdefault(name, entry.comment)
+            elif name not in schema.keys:
+                schema.add(name, entry.key)
+                OmegaConf.update(config, name, entry.value, force_add=True)
 
 
 def swap(group: str, lines: list[str], config: DictConfig, schema: Schema, configs: Configs, mode: str) -> None:

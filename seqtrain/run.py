@@ -162,7 +162,7 @@ def follow() -> int:
 def come_together(team: Several, cfg: Config, trainer: Trainer, job: Job, kept: Checkpoint) -> bool:
     """Lets all processes begin with what the first one has kept, and returns whether this one is needed."""
     job.team = team
-    if cfg["device"].get("processes") == "auto" and job.device.type == "cpu" and team.own:
+    if cfg["device"]["processes"] == "auto" and job.device.type == "cpu" and team.own:
         job.team = quickest(team, cfg, trainer, job, kept)
         if job.team is not team:
             team.close()

@@ -212,16 +212,16 @@ class Trainer:
             job.progress.positions += every
         before = {"carried": job.carried, **random_state(job.device)}
         loss_sum, count, job.carried = self.gradients(job, group)
-        gradients = [p.grad for p in job.model.parameters() if p.grad is not None]
+        found = [(weight, weight.grad) for weight in job.model.parameters() if weight.grad is not None]
         scale = 1 / count.clamp(min=1)
-        norm = nn.utils.get_total_norm(gradients) * scale
+        norm = nn.utils.get_total_norm([gradient for _, gradient in found]) * scale
         if not torch.isfinite(loss_sum + norm):
             loss_sum, count = self.bad_step(job, group, before, float(loss_sum * scale), float(norm))
         else:
             if self.clip is not None:
                 scale = scale * (self.clip / norm).clamp(max=1)
-            for gradient in gradients:
-                gradient.mul_(scale)
+            for weight, gradient in found:
+                weight.grad = gradient * scale  # anew: all processes of a team read the same sums
             optimizer.step(job.optimizer)
             job.average.update()
         job.optimizer.zero_grad(set_to_none=True)

@@ -33,7 +33,7 @@ def build(node: dict[str, Any], trust: Trust = False, **extra: Any) -> Any:
     Inner nodes are handed over as they are. Without `trust` (a configuration that came with a run folder) only classes
     that an axis of seqtrain or torch.optim defines are called, and those of the packages that `trust` names.
     """
-    target = node["_target_"]
+    target = node.get("_target_")
     make = locate(target, trust)
     arguments = {key: value for key, value in node.items() if key != "_target_"} | extra
     try:

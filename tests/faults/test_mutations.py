@@ -172,6 +172,19 @@ def edited(text: str, changes: list[tuple[str, int, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+@pytest.mark.parametrize(("kind", "value"), [("drop", ""), ("key", "x"), ("value", "null"), ("value", "x")])
+def test_any_line_of_a_run_folder_may_be_another(trained: Path, tmp_path: Path, kind: str, value: str) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    text, refused = (trained / "config.yaml").read_text(), []
+    for n in range(len(text.splitlines())):
+        (tmp_path / "run" / "config.yaml").write_text(edited(text, [(kind, n, value)]))
+        try:
+            use.Loaded(folder.read_config(tmp_path / "run"), tmp_path / "run")
+        except UserError as error:
+            refused.append(str(error))
+    assert all(10 < len(text) < 3000 for text in refused)
+
+
 def test_mutated_configurations_of_run_folders(
     trained: Path, tmp_path: Path, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
