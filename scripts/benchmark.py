@@ -102,8 +102,8 @@ def scaling() -> dict[str, Row]:
         rows[f"examples_{n}"] = Row(words, "examples", "epoch")
     for name in ("translation", "sentiment", "forecasting"):
         for n in (1, 2):
-            words = (f"device.processes={n}", "trainer.max_steps=60", "decode.beam_size=1", "decode.max_length=5")
-            rows[f"processes_{n}_{name}"] = Row((*ROWS[name].overrides, *words), "items", "command")
+            words = (*ROWS[name].overrides, f"device.processes={n}")
+            rows[f"processes_{n}_{name}"] = Row(words, ROWS[name].unit, "command")
     return rows
 
 
@@ -375,28 +375,34 @@ def start(row: Row, folder: Path) -> dict[str, Any]:
     """Seconds from the command to the end of the first update, the data being prepared already."""
     seconds = []
     for turn in range(REPEATS + 1):
-        words = [*row.overrides, "trainer.max_steps=1", f"hydra.run.dir={folder}/{turn}"]
         begin = time.time()
-        command = [sys.executable, __file__, "--first-step", *words]
-        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        seconds.append(float(told.splitlines()[-1]) - begin)
+        seconds.append(updates(row, folder / str(turn), 1)[0][0] - begin)
     return {"rates": seconds[1:], "rate": median(seconds[1:])}
 
 
 def command(row: Row, folder: Path) -> dict[str, Any]:
-    """Rates of whole runs, as they tell them themselves."""
+    """Rates of updates in a process that the command has started, or several."""
     write_texts(folder)
     rates = []
-    for turn in range(3):
-        words = [word.replace("{folder}", str(folder)) for word in (*row.overrides, f"hydra.run.dir={folder}/{turn}")]
-        subprocess.run([sys.executable, "-m", "seqtrain", *words], stdout=subprocess.DEVNULL, check=True)
-        rates.append(json.loads((folder / str(turn) / "metrics.json").read_text())["speed"]["items_per_s"])
+    for turn in range(REPEATS):
+        (begin, before), *_, (end, after) = updates(row, folder / str(turn), 40)[9:]
+        rates.append((after - before) / (end - begin))
     return {"rates": rates, "rate": median(rates)}
 
 
-def first_step(words: list[str]) -> None:
-    """Runs a command line up to the end of its first update, and prints the time of day."""
+def updates(row: Row, folder: Path, count: int) -> list[list[float]]:
+    """Runs the command up to its last update: after each one, the time of day and the items trained on so far."""
+    words = [*(word.replace("{folder}", str(folder.parent)) for word in row.overrides), f"hydra.run.dir={folder}"]
+    command = [sys.executable, __file__, "--updates", str(count), *words]
+    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return json.loads(told.splitlines()[-1])
+
+
+def watch(count: int, words: list[str]) -> None:
+    """Runs a command line up to its last update, and prints what `updates` reads."""
     from seqtrain import cli
+
+    found: list[tuple[float, int]] = []
 
     def watched(config: dict[str, Any], place: Path, **how: bool) -> float:
         from seqtrain.run import train
@@ -404,12 +410,15 @@ def first_step(words: list[str]) -> None:
 
         update = Trainer.update
 
-        def once(self: Trainer, *given: Any) -> Any:
-            update(self, *given)
-            print(f"\n{time.time()}")
-            raise SystemExit(0)
+        def counted(self: Trainer, job: Any, group: Any) -> Any:
+            given = update(self, job, group)
+            found.append((time.time(), job.progress.items))
+            if len(found) == count:
+                print(f"\n{json.dumps(found)}")
+                raise SystemExit(0)
+            return given
 
-        Trainer.update = once  # pyright: ignore[reportAttributeAccessIssue]
+        Trainer.update = counted  # pyright: ignore[reportAttributeAccessIssue]
         return train(config, place, **how)
 
     cli.train = watched
@@ -425,10 +434,10 @@ def main() -> None:
     parser.add_argument("--scaling", action="store_true", help="the tables of growth instead")
     parser.add_argument("--train-steps", type=int, default=400, help="updates before decoding")
     parser.add_argument("--one", help=argparse.SUPPRESS)
-    parser.add_argument("--first-step", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    parser.add_argument("--updates", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.first_step is not None:
-        return first_step(args.first_step)
+    if args.updates:
+        return watch(int(args.updates[0]), args.updates[1:])
     if args.one:
         return print(json.dumps(measure(args.one, args.train_steps)))
     rows = scaling() if args.scaling else ROWS
