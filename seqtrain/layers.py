@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -25,6 +26,55 @@ class LockedDropout(nn.Module):
         if not self.training or self.p == 0:
             return x
         return x * F.dropout(x.new_ones(x.size(0), 1, x.size(2)), self.p)
+
+
+class Linear(nn.Linear):
+    """A linear map that is fast for few rows, too, when it is large and not trained: see `laid_out`."""
+
+    LARGE = 2**17  # weights; below it, the call itself takes longer than the product
+
+    def forward(self, input: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
+        few = self.in_features * self.out_features < self.LARGE
+        if few or not torch.is_inference_mode_enabled() or torch.is_autocast_enabled(input.device.type):
+            return super().forward(input)
+        return laid_out(self, [self.weight, self.bias], lambda: (self.weight, self.bias))(input)
+
+    def train(self, mode: bool = True) -> Linear:
+        forget(self)
+        return super().train(mode)
+
+
+class LaidOut:
+    """The weights of a linear map as oneDNN reads them, where the processor has it. A product of 320 rows with weights
+    of 16 MB takes 0.76 of the time, of 64 rows 0.40, of one row 0.14 (two threads)."""
+
+    def __init__(self, weight: Float[Tensor, "O I"], bias: Float[Tensor, " O"] | None):
+        self.bias = bias
+        plain = weight.device.type != "cpu" or weight.dtype != torch.float32
+        self.packed = not plain and torch.backends.mkldnn.is_available()
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight) if self.packed else weight
+
+    def __call__(self, x: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
+        if self.packed:
+            return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        return F.linear(x, self.weight, self.bias)
+
+
+def laid_out(
+    module: nn.Module, weights: Sequence[Tensor | None], fold: Callable[[], tuple[Tensor, Tensor | None]]
+) -> LaidOut:
+    """The linear map that `fold` makes of the weights of a module, kept there until they change or are trained on: of
+    an optimizer's fused update they bear no sign, and so `train` has to `forget` it."""
+    made = [(id(weight), weight._version) for weight in weights if weight is not None]
+    kept = vars(module).get("laid_out")
+    if kept is None or kept[0] != made:
+        kept = made, LaidOut(*fold())
+        vars(module)["laid_out"] = kept
+    return kept[1]
+
+
+def forget(module: nn.Module) -> None:
+    vars(module).pop("laid_out", None)
 
 
 class Embedding(nn.Module):
@@ -51,7 +101,7 @@ class Embedding(nn.Module):
             with torch.no_grad():
                 self.map.weight[positions.pad].zero_()
         else:
-            self.map = nn.Linear(math.prod(positions.shape), size)
+            self.map = Linear(math.prod(positions.shape), size)
         self.dropout = LockedDropout(dropout)
 
     def forward(self, x: Num[Tensor, "B T *F"]) -> Float[Tensor, "B T E"]:
@@ -70,8 +120,8 @@ class Scores(nn.Module):
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         size = hidden_size if table is None else table.embedding_dim
-        self.map = nn.Identity() if size == hidden_size else nn.Linear(hidden_size, size)
-        self.scores = nn.Linear(size, outputs)
+        self.map = nn.Identity() if size == hidden_size else Linear(hidden_size, size)
+        self.scores = Linear(size, outputs)
         if table is not None:
             self.scores.weight = table.weight
 
@@ -103,12 +153,12 @@ class Attention(nn.Module):
             raise UserError(f"model.hidden_size={size} cannot be divided among model.heads={heads}")
         self.score = score
         self.heads = heads if score == "multi_head" else 1
-        self.key = nn.Identity() if score == "dot" else nn.Linear(size, size, bias=False)
+        self.key = nn.Identity() if score == "dot" else Linear(size, size, bias=False)
         if score == "additive":
-            self.query = nn.Linear(size, size)
-            self.weight = nn.Linear(size, 1, bias=False)
+            self.query = Linear(size, size)
+            self.weight = Linear(size, 1, bias=False)
         if score == "multi_head":
-            self.query, self.value, self.merge = (nn.Linear(size, size) for _ in range(3))
+            self.query, self.value, self.merge = (Linear(size, size) for _ in range(3))
 
     def memory(self, states: Float[Tensor, "B S H"], lengths: Int[Tensor, " B"]) -> Memory:
         values = self.value(states) if self.score == "multi_head" else states
@@ -150,7 +200,7 @@ class Pooling(nn.Module):
         super().__init__()
         self.kind = kind
         if kind == "attention":
-            self.weigh = nn.Sequential(nn.Linear(size, size), nn.Tanh(), nn.Linear(size, 1, bias=False))
+            self.weigh = nn.Sequential(Linear(size, size), nn.Tanh(), Linear(size, 1, bias=False))
 
     def forward(self, x: Float[Tensor, "B S H"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
         real = length_mask(lengths, x.size(1))[..., None]  # (B, S, 1)

@@ -5,10 +5,11 @@ import pytest
 import torch
 from small import same
 from torch import nn
+from torch.nn import functional as F
 
 from seqtrain.batch import Reals, Tokens
 from seqtrain.config import UserError
-from seqtrain.layers import Attention, Embedding, LockedDropout, Memory, Pooling, Scores
+from seqtrain.layers import Attention, Embedding, Linear, LockedDropout, Memory, Pooling, Scores
 
 KINDS = ("dot", "general", "additive", "multi_head")
 
@@ -149,3 +150,21 @@ def test_word_dropout_reads_ids_as_unknown_while_training():
     assert 0.4 < dropped.float().mean() < 0.6
     assert (read[:, 40:] == pad).all()
     assert (embedding(ids)[:, :40] == known).all()
+
+
+def test_a_large_linear_map_lays_out_the_weights_it_has_now():
+    """By copies, and by updates that leave no sign at the weights, with which one trains."""
+    linear, x = Linear(512, 300), torch.randn(3, 2, 512)
+    for change in (lambda: None, lambda: linear.weight.data.copy_(linear.weight * 2), lambda: update(linear)):
+        change()
+        linear.eval()
+        with torch.inference_mode():
+            found = [linear(x), linear(x)]
+        torch.testing.assert_close(found, [F.linear(x, linear.weight, linear.bias)] * 2)
+
+
+def update(linear: Linear) -> None:
+    linear.train()
+    optimizer = torch.optim.Adam(linear.parameters(), fused=True)
+    linear(torch.randn(512)).sum().backward()
+    optimizer.step()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from seqtrain.backbones import State
 from seqtrain.config import UserError
-from seqtrain.layers import LockedDropout
+from seqtrain.layers import LockedDropout, forget, laid_out
 
 LayerState = tuple[Tensor, ...]  # (B, H) each: the hidden vector, for an LSTM also the cell
 
@@ -75,9 +76,8 @@ class Recurrent(nn.Module):
         return x, None if turn is not None else tuple(states)
 
     def train(self, mode: bool = True) -> Recurrent:
-        """Also forgets the folded weights, of whose change an optimizer's fused update leaves no sign."""
         for layer in self.ahead:
-            vars(layer).pop("folded", None)
+            forget(layer)
         return super().train(mode)
 
     def run(
@@ -108,30 +108,10 @@ class Recurrent(nn.Module):
 
 def gates(layer: nn.RNNBase, x: Float[Tensor, "B I"], hidden: Float[Tensor, "B H"]) -> Float[Tensor, "B G"]:
     """What a step of a layer whose gates are sums makes of its input and hidden vector, without a gradient: one product
-    with the weights folded into one matrix, which lies as the processor reads it. It is made anew when they change, see
-    `Recurrent.train`."""
-    weights = layer.all_weights[0]
-    made = [(id(weight), weight._version) for weight in weights]
-    kept = vars(layer).get("folded")
-    if kept is None or kept[0] != made:
-        kept = made, Folded(torch.cat([weights[0], weights[1]], 1).detach(), (weights[2] + weights[3]).detach())
-        vars(layer)["folded"] = kept
-    return kept[1](torch.cat([x, hidden], 1))
-
-
-class Folded:
-    """A linear map in oneDNN's own layout, where the processor has it: a product with a single vector reads 13 MB of
-    weights in 137 microseconds instead of 260 (two threads)."""
-
-    def __init__(self, weight: Float[Tensor, "O I"], bias: Float[Tensor, " O"]):
-        self.bias = bias
-        self.packed = weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight) if self.packed else weight
-
-    def __call__(self, x: Float[Tensor, "B I"]) -> Float[Tensor, "B O"]:
-        if self.packed:
-            return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
-        return nn.functional.linear(x, self.weight, self.bias)
+    with the weights folded into one matrix."""
+    weights: list[Any] = layer._flat_weights  # as `all_weights` has them, without a search for each
+    folded = laid_out(layer, weights, lambda: (torch.cat([weights[0], weights[1]], 1), weights[2] + weights[3]))
+    return folded(torch.cat([x, hidden], 1))
 
 
 def initialize(layer: nn.Module) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Num
-from torch import Tensor, nn
+from torch import Tensor
 
 from seqtrain.backbones import State
 from seqtrain.batch import Batch, Fixed, Free, Source, Spec
-from seqtrain.layers import Attention, Embedding, LockedDropout, Memory, Scores
+from seqtrain.layers import Attention, Embedding, Linear, LockedDropout, Memory, Scores
 from seqtrain.models.base import Encoder, Generator, MakeBackbone, tied_table
 
 
@@ -62,7 +62,7 @@ class AttnSeq2Seq(Generator):
         fed = hidden_size if input_feeding else 0
         self.lower = backbone(input_size=embedding_size + fed, num_layers=1, **sizes)
         self.attention = Attention(attention, hidden_size, heads)
-        self.combine = nn.Linear(2 * hidden_size, hidden_size)
+        self.combine = Linear(2 * hidden_size, hidden_size)
         self.upper = backbone(input_size=hidden_size, num_layers=num_layers - 1, **sizes) if num_layers > 1 else None
         self.dropout = LockedDropout(dropout)
         self.output = Scores(hidden_size, spec.outputs, 0.0, tied_table(tie_embeddings, self.embedding.map, spec))
