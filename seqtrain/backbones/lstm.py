@@ -13,9 +13,10 @@ class LSTM(Recurrent):
 
     @staticmethod
     def step(layer: nn.RNNBase, x: Float[Tensor, "B I"], state: LayerState) -> LayerState:
-        if not torch.is_inference_mode_enabled():
-            return torch.lstm_cell(x, state, *layer.all_weights[0])
         hidden, cell = state
-        enter, forget, new, leave = gates(layer, x, hidden).chunk(4, 1)
-        cell = cell * forget.sigmoid_() + enter.sigmoid_() * new.tanh_()
-        return leave.sigmoid_() * cell.tanh(), cell
+        sums = gates(layer, x, hidden)
+        if sums is None:
+            return torch.lstm_cell(x, state, *layer.all_weights[0])
+        enter, forget, new, leave = sums.chunk(4, 1)
+        cell = cell * forget.sigmoid() + enter.sigmoid() * new.tanh()
+        return leave.sigmoid() * cell.tanh(), cell

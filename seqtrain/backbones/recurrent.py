@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from seqtrain.backbones import State
 from seqtrain.config import UserError
-from seqtrain.layers import LockedDropout, forget, laid_out
+from seqtrain.layers import LockedDropout, folded, forget, laid_out
 
 LayerState = tuple[Tensor, ...]  # (B, H) each: the hidden vector, for an LSTM also the cell
 
@@ -106,12 +105,13 @@ class Recurrent(nn.Module):
         return torch.cat([end[:, :half], y[:, 0, half:]], -1)
 
 
-def gates(layer: nn.RNNBase, x: Float[Tensor, "B I"], hidden: Float[Tensor, "B H"]) -> Float[Tensor, "B G"]:
-    """What a step of a layer whose gates are sums makes of its input and hidden vector, without a gradient: one product
-    with the weights folded into one matrix."""
-    weights: list[Any] = layer._flat_weights  # as `all_weights` has them, without a search for each
-    folded = laid_out(layer, weights, lambda: (torch.cat([weights[0], weights[1]], 1), weights[2] + weights[3]))
-    return folded(torch.cat([x, hidden], 1))
+def gates(layer: nn.RNNBase, x: Float[Tensor, "B I"], hidden: Float[Tensor, "B H"]) -> Float[Tensor, "B G"] | None:
+    """What a step of a layer whose gates are sums makes of its input and hidden vector, by one product; None where it
+    is trained, but not in a loop that is `stepping`."""
+    both = vars(layer).get("steps")
+    if both is None and torch.is_inference_mode_enabled():
+        both = laid_out(layer, layer._flat_weights, lambda: folded(layer))
+    return None if both is None else both(torch.cat([x, hidden], 1))
 
 
 def initialize(layer: nn.Module) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from seqtrain.backbones import State
 from seqtrain.batch import Batch, Fixed, Free, Source, Spec
-from seqtrain.layers import Attention, Embedding, Linear, LockedDropout, Memory, Scores
+from seqtrain.layers import Attention, Embedding, Linear, LockedDropout, Memory, Scores, stepping
 from seqtrain.models.base import Encoder, Generator, MakeBackbone, tied_table
 
 
@@ -85,9 +86,10 @@ class AttnSeq2Seq(Generator):
         (lower, upper, fed), embedded = state, self.embedding(inputs)
         if self.input_feeding:
             steps = []
-            for step in embedded.split(1, 1):
-                fed, lower, _ = self.attend(torch.cat([step, fed], -1), lower, memory)
-                steps.append(fed)
+            with stepping(self.lower, self.combine) if len(embedded[0]) > 1 else nullcontext():
+                for step in embedded.split(1, 1):
+                    fed, lower, _ = self.attend(torch.cat([step, fed], -1), lower, memory)
+                    steps.append(fed)
             attentional = torch.cat(steps, 1)
         else:
             attentional, lower, _ = self.attend(embedded, lower, memory)
