@@ -113,6 +113,18 @@ def test_two_processes_train_what_one_does(task: str, tmp_path: Path, capfd: pyt
     assert not capfd.readouterr().err
 
 
+def test_what_the_machine_shares_and_what_is_sent_are_the_same_sums(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> int:
+        raise OSError("no room")
+
+    for name in ("shared", "sent"):
+        run.train(start(tmp_path / name, "translation", 2), tmp_path / name)
+        monkeypatch.setattr(os, "memfd_create", refuse, raising=False)
+    assert_equal(last(tmp_path / "sent").weights, last(tmp_path / "shared").weights)
+
+
 def test_a_part_may_be_empty_and_dropout_is_not_the_same_in_all(tmp_path: Path) -> None:
     """22 texts in batches of 4: the last one has 2, for 3 processes."""
     cfg = start(tmp_path / "run", "sentiment", 3, data__size=22, model__dropout=0.5, trainer__max_steps=12)
