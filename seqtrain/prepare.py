@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain, islice
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +63,32 @@ def tokenized(
     folder = prepared(json.dumps(settings), partial(write, marked, len(records), size))
     values = np.memmap(folder / "values", size, "r")
     return Ragged(values, np.fromfile(folder / "lengths", np.int64))
+
+
+@contextmanager
+def beside(records: Sequence[Any], tokenizer: str, work: Callable[[], object]) -> Iterator[None]:
+    """Does some work in a process of its own meanwhile, so that what it leaves in the cache is there when it is asked
+    for here; what goes wrong there is done, and told, here. With subwords all cores are busy without it."""
+    if sys.platform != "linux" or key_of(records) is None or tokenizer not in ("char", "word"):
+        yield
+        return
+
+    def quietly() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_DFL)
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+        with suppress(Exception):
+            work()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads that might hold locks: this needs none
+        process = get_context("fork").Process(target=quietly, daemon=True)
+        process.start()
+    try:
+        yield
+        process.join()
+    finally:
+        process.kill()
 
 
 def write(sequences: Iterator[list[int]], total: int, size: type[np.integer[Any]], folder: Path) -> None:

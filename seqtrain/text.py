@@ -19,9 +19,11 @@ BLOCK = 10_000  # texts that are handed to the subword library at once: enough t
 class Tokenizer(ABC):
     """Text as ids. The first four ids are padding, unknown, begin and end.
 
-    joint: what stands between two items of a text. items: what the ids stand for, specials included.
+    unit: the name of its kind. joint: what stands between two items of a text. items: what the ids stand for, specials
+    included.
     """
 
+    unit: str
     joint: str
     items: Sequence[str]
 

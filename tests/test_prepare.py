@@ -1,5 +1,7 @@
 """Large records are prepared once, in the cache, and mapped, the others in memory; the ids are the same."""
 
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 from seqtrain.config import UserError
 from seqtrain.data import Pair
 from seqtrain.data.cache import prepared
-from seqtrain.prepare import fitted, tokenized
+from seqtrain.prepare import beside, fitted, tokenized
 from seqtrain.text import BEGIN, END
 
 OPTIONS = {"unit": "bpe", "lowercase": False, "min_count": 1, "vocab_size": 300}
@@ -45,6 +47,29 @@ def test_mapped_arrays_hold_what_memory_would(cache: Path):
         assert mapped.lengths.tolist() == plain.lengths.tolist()
     assert keyed.read == 3  # twice for the two sides the tokenizer learns from, once for the ids
     assert len(list(cache.iterdir())) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process cannot be forked in safety")
+def test_what_was_done_beside_is_found_in_the_cache(cache: Path):
+    keyed, options = Keyed(PAIRS), OPTIONS | {"unit": "char"}
+    with beside(keyed, "char", lambda: fitted(keyed, ("target",), options)):
+        pass
+    assert len(list(cache.iterdir())) == 1
+    assert fitted(keyed, ("target",), options).items[4:] == ["x", " ", "y", "z"]
+    assert keyed.read == 0  # here
+
+
+def test_what_goes_wrong_beside_goes_wrong_here(capfd: pytest.CaptureFixture[str]):
+    def fail() -> None:
+        raise UserError("no room")
+
+    with beside(Keyed(PAIRS), "word", fail):
+        pass
+    with pytest.raises(UserError, match="no room"):
+        fail()
+    with pytest.raises(KeyboardInterrupt), beside(Keyed(PAIRS), "word", lambda: time.sleep(600)):
+        raise KeyboardInterrupt  # and nothing is waited for
+    assert not "".join(capfd.readouterr())
 
 
 def test_other_settings_are_prepared_anew(cache: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from seqtrain import metrics, plots, text
 from seqtrain.batch import Batch, Free, Source, Spec, Tokens, real_positions
 from seqtrain.data import Pair, report
 from seqtrain.metrics import Totals
-from seqtrain.prepare import fitted, tokenized
+from seqtrain.prepare import beside, fitted, tokenized
 from seqtrain.tasks.base import Task, by_length, cross_entropy, table
 from seqtrain.text import BEGIN, END, PAD, UNKNOWN
 
@@ -53,7 +54,10 @@ class Translation(Task):
         if self.joint_vocab:
             self.source = self.target = fitted(records, ("source", "target"), self.options)
         else:
-            self.source, self.target = (fitted(records, (side,), self.options) for side in ("source", "target"))
+            source, target = (partial(fitted, records, (side,), self.options) for side in ("source", "target"))
+            with beside(records, self.options["unit"], target):
+                self.source = source()
+            self.target = target()
         self.describe()
 
     def describe(self) -> None:
@@ -157,8 +161,10 @@ class Pairs:
 
     def __init__(self, task: Translation, records: Sequence[Pair]):
         self.records = records
-        self.sources = tokenized(records, "source", task.source, [], [END], task.max_length)
-        self.targets = tokenized(records, "target", task.target, [BEGIN], [END], task.max_length)
+        targets = partial(tokenized, records, "target", task.target, [BEGIN], [END], task.max_length)
+        with beside(records, task.target.unit, targets):
+            self.sources = tokenized(records, "source", task.source, [], [END], task.max_length)
+        self.targets = targets()
 
     @property
     def lengths(self) -> np.ndarray:
