@@ -198,7 +198,9 @@ def write_kill_resume(patient: Patient) -> Iterator[Finding]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "config.yaml").write_text("")
-        child = get_context("spawn").Process(target=save_for_ever, args=(patient.cfg, folder), daemon=True)
+        child = get_context("spawn").Process(
+            target=save_for_ever, args=(patient.cfg, folder, torch.get_num_threads()), daemon=True
+        )
         child.start()
         checkpoints = Checkpoints(folder)
         while child.is_alive() and checkpoints.named("last") is None:
@@ -222,9 +224,10 @@ def write_kill_resume(patient: Patient) -> Iterator[Finding]:
     yield "", same, "the same bits" if same else cure
 
 
-def save_for_ever(cfg: Config, folder: Path) -> None:
-    """One step, then checkpoints without an end: the process is to be killed."""
+def save_for_ever(cfg: Config, folder: Path, threads: int) -> None:
+    """One step, then checkpoints without an end: the process is to be killed. Sums of other threads are others."""
     patient = Patient(cfg)
+    torch.set_num_threads(threads)
     job = patient.job(folder)
     patient.trainer.update(job, patient.two_batches(job)[:1])
     while True:
