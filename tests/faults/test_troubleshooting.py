@@ -196,6 +196,7 @@ FAULTS: dict[str, tuple[bool, Callable[[Path, Patch], object]]] = {  # whether i
     "a larger model": (True, configured("hidden_size: 8 ", "hidden_size: 900000 ")),
     "names code outside": (True, configured("seqtrain.tasks.sentiment.Sentiment", "mine.Task")),
     "cannot be read": (True, configured("seed: ", "seed: [")),
+    "this section is missing": (True, configured("task:", "tusk:")),
     "could not be saved": (False, full(1)),
     "when that is mended": (False, full(2)),
     "the folder cannot be written": (True, lock_nothing),
