@@ -66,10 +66,10 @@ def tokenized(
 
 
 @contextmanager
-def beside(records: Sequence[Any], tokenizer: str, work: Callable[[], object]) -> Iterator[None]:
+def beside(records: Sequence[Any], unit: str, work: Callable[[], object]) -> Iterator[None]:
     """Does some work in a process of its own meanwhile, so that what it leaves in the cache is there when it is asked
     for here; what goes wrong there is done, and told, here. With subwords all cores are busy without it."""
-    if sys.platform != "linux" or key_of(records) is None or tokenizer not in ("char", "word"):
+    if sys.platform != "linux" or key_of(records) is None or unit not in text.LISTED:
         yield
         return
 

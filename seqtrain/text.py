@@ -13,6 +13,7 @@ PAD, UNKNOWN, BEGIN, END = range(4)
 SPECIALS = ("<pad>", "<unk>", "<s>", "</s>")
 
 _WORDS = re.compile(r"\w+(?:['’]\w+)?|[^\w\s]")
+LISTED = ("char", "word")  # units whose items are listed; the others are subwords
 BLOCK = 10_000  # texts that are handed to the subword library at once: enough to keep its threads busy
 
 
@@ -63,13 +64,13 @@ def fit(texts: Iterable[str], unit: str, lowercase: bool, min_count: int, vocab_
     anything unknown. lowercase: fold case first. min_count: characters and words seen less often are unknown.
     vocab_size: ids of bpe and unigram, specials included.
     """
-    if unit in ("char", "word"):
+    if unit in LISTED:
         return Vocabulary.fit(texts, unit, lowercase, min_count)
     return Subwords.fit(texts, unit, lowercase, vocab_size)
 
 
 def load(state: dict[str, Any]) -> Tokenizer:
-    return Vocabulary(**state) if state["unit"] in ("char", "word") else Subwords(**state)
+    return Vocabulary(**state) if state["unit"] in LISTED else Subwords(**state)
 
 
 class Vocabulary(Tokenizer):
