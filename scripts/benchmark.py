@@ -33,6 +33,7 @@ from seqtrain import allocator, threads
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "outputs" / "benchmark"
 REPEATS = 5
+WARMUP = 20  # updates: kernels are made, memory is taken
 SIZES = (512, 1024, 2048)  # of the square matrices
 MIB = 1024**2 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
 
@@ -157,7 +158,7 @@ class Bench:
 
     def training(self) -> dict[str, Any]:
         """Rates of whole updates; then, in some more of them, where the time goes and what is useful work."""
-        for _ in range(6):
+        for _ in range(WARMUP):
             self.trainer.update(self.job, [next(self.batches)])
         self.wait()
         rates = []

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int, Num
@@ -14,6 +12,7 @@ from torch.nn import functional as F
 
 from seqtrain.batch import Reals, Tokens, length_mask
 from seqtrain.config import UserError
+from seqtrain.products import Linear
 
 
 class LockedDropout(nn.Module):
@@ -27,133 +26,6 @@ class LockedDropout(nn.Module):
         if not self.training or self.p == 0:
             return x
         return x * F.dropout(x.new_ones(x.size(0), 1, x.size(2)), self.p)
-
-
-class Linear(nn.Linear):
-    """A linear map that is fast for few rows, too, where it is large: see `laid_out` and `stepping`."""
-
-    LARGE = 2**17  # weights; below it, the call itself takes longer than the product
-
-    def forward(self, input: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
-        if (steps := vars(self).get("steps")) is not None:
-            return steps(input)
-        few = self.in_features * self.out_features < self.LARGE
-        if few or not torch.is_inference_mode_enabled() or torch.is_autocast_enabled(input.device.type):
-            return super().forward(input)
-        return laid_out(self, [self.weight, self.bias], lambda: (self.weight, self.bias))(input)
-
-    def train(self, mode: bool = True) -> Linear:
-        forget(self)
-        return super().train(mode)
-
-
-class LaidOut:
-    """The weights of a linear map as oneDNN reads them, where the processor has it. A product of 320 rows with weights
-    of 16 MB takes 0.76 of the time, of 64 rows 0.40, of one row 0.14 (two threads)."""
-
-    def __init__(self, weight: Float[Tensor, "O I"], bias: Float[Tensor, " O"] | None):
-        self.bias = bias
-        plain = weight.device.type != "cpu" or weight.dtype not in (torch.float32, torch.bfloat16)
-        self.packed = not plain and torch.backends.mkldnn.is_available()
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight) if self.packed else weight
-
-    def __call__(self, x: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
-        if self.packed:
-            return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
-        return F.linear(x, self.weight, self.bias)
-
-
-def laid_out(
-    module: nn.Module, weights: Sequence[Tensor | None], fold: Callable[[], tuple[Tensor, Tensor | None]]
-) -> LaidOut:
-    """The linear map that `fold` makes of the weights of a module, kept there until they change or are trained on: of
-    an optimizer's fused update they bear no sign, and so `train` has to `forget` it."""
-    made = [(id(weight), weight._version) for weight in weights if weight is not None]
-    kept = vars(module).get("laid_out")
-    if kept is None or kept[0] != made:
-        kept = made, LaidOut(*fold())
-        vars(module)["laid_out"] = kept
-    return kept[1]
-
-
-def forget(module: nn.Module) -> None:
-    vars(module).pop("laid_out", None)
-
-
-class Steps:
-    """A linear map that is trained in a loop over positions. Its weights are laid out once for all steps, and their
-    gradient is one product of all that the steps have seen, instead of a small one a step."""
-
-    def __init__(self, weight: Float[Tensor, "O I"], bias: Float[Tensor, " O"] | None):
-        low = torch.is_autocast_enabled(weight.device.type)
-        self.dtype = torch.get_autocast_dtype(weight.device.type) if low else weight.dtype
-        with torch.no_grad():
-            matrix = weight.to(self.dtype)
-            self.ahead = LaidOut(matrix, None if bias is None else bias.to(self.dtype))
-            self.back = LaidOut(matrix.t().contiguous(), None)
-        self.seen: Seen = []
-        self.end = End.apply(weight, bias, self.seen)
-
-    def __call__(self, x: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
-        return Step.apply(x.to(self.dtype), self.end, self.ahead, self.back, self.seen)
-
-
-Seen = list[tuple[Tensor, Tensor]]  # the input of each step and the gradient of its output, from the last step on
-
-
-class End(torch.autograd.Function):
-    """Makes a number of no meaning that each step reads: so its turn in the backward pass comes after all of theirs."""
-
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, bias: Tensor | None, seen: Seen) -> Tensor:
-        ctx.dtype, ctx.seen = weight.dtype, seen
-        return weight.new_zeros(())
-
-    @staticmethod
-    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor, Tensor | None, None]:
-        inputs, gradients = (torch.cat(parts) for parts in zip(*ctx.seen, strict=True))
-        ctx.seen.clear()
-        bias = gradients.sum(0, dtype=ctx.dtype) if ctx.needs_input_grad[1] else None
-        return (gradients.t() @ inputs).to(ctx.dtype), bias, None
-
-
-class Step(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, end: Tensor, ahead: LaidOut, back: LaidOut, seen: Seen) -> Tensor:
-        ctx.back, ctx.seen = back, seen
-        ctx.save_for_backward(x, end)
-        return ahead(x)
-
-    @staticmethod
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        (gradient,), (x, end) = outer, ctx.saved_tensors
-        ctx.seen.append((x.detach().flatten(0, -2), gradient.flatten(0, -2)))  # with its graph, x would hold the list
-        return ctx.back(gradient), torch.zeros_like(end), None, None, None
-
-
-@contextmanager
-def stepping(*modules: nn.Module) -> Iterator[None]:
-    """Within it, the linear maps and recurrent cells of the modules are those of a loop over positions."""
-    found: list[tuple[nn.Module, Tensor, Tensor | None]] = []
-    if torch.is_grad_enabled():
-        for module in (inner for outer in modules for inner in outer.modules()):
-            if isinstance(module, Linear):
-                found.append((module, module.weight, module.bias))
-            elif isinstance(module, nn.LSTM):
-                found.append((module, *folded(module)))
-    for module, weight, bias in found:
-        vars(module)["steps"] = Steps(weight, bias)
-    try:
-        yield
-    finally:
-        for module, _, _ in found:
-            del vars(module)["steps"]
-
-
-def folded(layer: nn.RNNBase) -> tuple[Float[Tensor, "G C"], Float[Tensor, " G"]]:
-    """One matrix and bias for a layer whose gates are sums: of its input and hidden vector side by side."""
-    weights: list[Any] = layer._flat_weights  # as `all_weights` has them, without a search for each
-    return torch.cat([weights[0], weights[1]], 1), weights[2] + weights[3]
 
 
 class Embedding(nn.Module):

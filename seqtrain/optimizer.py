@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 for name in ("add_param_group", "state_dict", "load_state_dict", "zero_grad"):
@@ -27,7 +27,14 @@ def make_optimizer(make: Any, model: nn.Module) -> Optimizer:
     return optimizer
 
 
-def step(optimizer: Optimizer) -> None:
-    """One update by the optimizer's own method."""
+def step(optimizer: Optimizer, scale: Tensor) -> None:
+    """One update by the optimizer's own method, of gradients times `scale`, by which they are changed. Fused optimizers
+    divide gradients as they read them, as GradScaler asks them to: a pass over all of them less."""
     with torch.no_grad():
+        if getattr(optimizer, "_step_supports_amp_scaling", False):
+            vars(optimizer)["grad_scale"] = 1 / scale
+        else:
+            for weight in (weight for group in optimizer.param_groups for weight in group["params"]):
+                if weight.grad is not None:
+                    weight.grad *= scale
         inspect.unwrap(type(optimizer).step)(optimizer)

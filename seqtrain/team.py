@@ -234,7 +234,7 @@ class Several(Team):
         self.attempt(lambda: dist.all_reduce(notes))  # with it all have laid down theirs
         torch.sum(common[:-1, own], 0, out=common[-1, own])
         self.attempt(dist.barrier)
-        return notes, common[-1]
+        return notes, common[-1].clone()  # each process's own: its optimizer changes them
 
     def signal(self, interruption: Interruption) -> int:
         return self.asked

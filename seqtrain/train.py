@@ -212,17 +212,14 @@ class Trainer:
             job.progress.positions += every
         before = {"carried": job.carried, **random_state(job.device)}
         loss_sum, count, job.carried = self.gradients(job, group)
-        found = [(weight, weight.grad) for weight in job.model.parameters() if weight.grad is not None]
         scale = 1 / count.clamp(min=1)
-        norm = nn.utils.get_total_norm([gradient for _, gradient in found]) * scale
+        norm = nn.utils.get_total_norm([w.grad for w in job.model.parameters() if w.grad is not None]) * scale
         if not torch.isfinite(loss_sum + norm):
             loss_sum, count = self.bad_step(job, group, before, float(loss_sum * scale), float(norm))
         else:
             if self.clip is not None:
                 scale = scale * (self.clip / norm).clamp(max=1)
-            for weight, gradient in found:
-                weight.grad = gradient * scale  # anew: all processes of a team read the same sums
-            optimizer.step(job.optimizer)
+            optimizer.step(job.optimizer, scale)
             job.average.update()
         job.optimizer.zero_grad(set_to_none=True)
         return loss_sum, count

@@ -1,20 +1,14 @@
-import gc
 import math
-import weakref
-from contextlib import nullcontext
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from small import same
 from torch import nn
-from torch.nn import functional as F
 
-from seqtrain.backbones.lstm import LSTM
 from seqtrain.batch import Reals, Tokens
 from seqtrain.config import UserError
-from seqtrain.layers import Attention, Embedding, Linear, LockedDropout, Memory, Pooling, Scores, stepping
+from seqtrain.layers import Attention, Embedding, LockedDropout, Memory, Pooling, Scores
 
 KINDS = ("dot", "general", "additive", "multi_head")
 
@@ -155,54 +149,3 @@ def test_word_dropout_reads_ids_as_unknown_while_training():
     assert 0.4 < dropped.float().mean() < 0.6
     assert (read[:, 40:] == pad).all()
     assert (embedding(ids)[:, :40] == known).all()
-
-
-def test_a_large_linear_map_lays_out_the_weights_it_has_now():
-    """By copies, and by updates that leave no sign at the weights, with which one trains."""
-    linear, x = Linear(512, 300), torch.randn(3, 2, 512)
-    for change in (lambda: None, lambda: linear.weight.data.copy_(linear.weight * 2), lambda: update(linear)):
-        change()
-        linear.eval()
-        with torch.inference_mode():
-            found = [linear(x), linear(x)]
-        torch.testing.assert_close(found, [F.linear(x, linear.weight, linear.bias)] * 2)
-
-
-def update(linear: Linear) -> None:
-    linear.train()
-    optimizer = torch.optim.Adam(linear.parameters(), fused=True)
-    linear(torch.randn(512)).sum().backward()
-    optimizer.step()
-
-
-@pytest.mark.parametrize(("precision", "close"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
-def test_a_loop_of_steps_has_the_gradients_of_its_single_steps(precision: torch.dtype, close: float):
-    linear, cell = Linear(6, 4), LSTM(4, 5, 1, dropout=0.0, causal=True, summary_size=None, residual=False)
-    x = torch.randn(3, 7, 6, requires_grad=True)
-
-    def gradients(loop: Any) -> list[torch.Tensor]:
-        weights = [x, *linear.parameters(), *cell.parameters()]
-        with torch.autocast("cpu", precision, enabled=precision != torch.float32), loop:
-            state, total = None, torch.zeros(())
-            for step in x.split(1, 1):
-                hidden, state = cell(linear(step), state)
-                total = total + (hidden.float() ** 2).sum()
-        return list(torch.autograd.grad(total, weights))
-
-    one_by_one, at_once = gradients(nullcontext()), gradients(stepping(linear, cell))
-    assert all("steps" not in vars(module) for module in (linear, *cell.modules()))
-    for name, other in zip(one_by_one, at_once, strict=True):
-        assert float((name - other).norm() / name.norm()) < close
-
-
-def test_the_steps_of_a_loop_are_let_go():
-    linear = Linear(6, 6)
-    with stepping(linear):
-        first = linear(torch.randn(3, 6, requires_grad=True))
-        linear(first).sum().backward()
-    seen = weakref.ref(first)
-    gc.disable()  # what is let go needs no search for cycles
-    del first
-    gone = seen() is None
-    gc.enable()
-    assert gone

@@ -12,6 +12,7 @@ from seqtrain.optimizer import make_optimizer, step
 KINDS = {
     "adam": partial(torch.optim.Adam, lr=0.1, weight_decay=0.1, fused=True),
     "adamw": partial(torch.optim.AdamW, lr=0.1, weight_decay=0.1),
+    "sgd_fused": partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True, fused=True),
     "sgd": partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True),
 }
 
@@ -27,9 +28,16 @@ def trained(make: Any, update: Any) -> nn.Module:
     return model
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.25])
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_an_update_is_that_of_torch(kind: str):
-    ours, theirs = (trained(KINDS[kind], update) for update in (step, lambda optimizer: optimizer.step()))
+def test_an_update_is_that_of_torch_with_scaled_gradients(kind: str, scale: float):
+    def scaled(optimizer: Any) -> None:
+        for group in optimizer.param_groups:
+            for weight in group["params"]:
+                weight.grad *= scale
+        optimizer.step()
+
+    ours, theirs = (trained(KINDS[kind], how) for how in (lambda o: step(o, torch.tensor(scale)), scaled))
     torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=0, atol=0)
 
 
@@ -46,7 +54,7 @@ from seqtrain.optimizer import make_optimizer, step
 model = torch.nn.Linear(2, 2)
 optimizer = make_optimizer(lambda params: torch.optim.AdamW(params, lr=0.1), model)
 model(torch.ones(1, 2)).sum().backward()
-step(optimizer)
+step(optimizer, torch.tensor(1.0))
 optimizer.zero_grad()
 optimizer.load_state_dict(optimizer.state_dict())
 print("torch._dynamo" in sys.modules)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from seqtrain.backbones import State
 from seqtrain.config import UserError
-from seqtrain.layers import LockedDropout, folded, forget, laid_out
+from seqtrain.layers import LockedDropout
+from seqtrain.products import folded, forget, laid_out
 
 LayerState = tuple[Tensor, ...]  # (B, H) each: the hidden vector, for an LSTM also the cell
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from seqtrain.backbones import State
 from seqtrain.batch import Batch, Fixed, Free, Source, Spec
-from seqtrain.layers import Attention, Embedding, Linear, LockedDropout, Memory, Scores, stepping
+from seqtrain.layers import Attention, Embedding, LockedDropout, Memory, Scores
 from seqtrain.models.base import Encoder, Generator, MakeBackbone, tied_table
+from seqtrain.products import Linear, stepping
 
 
 class AttnSeq2Seq(Generator):

@@ -137,11 +137,9 @@ class CrossEntropy(torch.autograd.Function):
             if smoothing:
                 loss += smoothing * (true.sum() - some.sum() / size)
             place = None if gradient is None or gradient.dtype != some.dtype else gradient[start : start + rows]
-            probabilities = torch.sub(some, highest, out=place).exp_()
-            total = probabilities.sum(1, keepdim=True)
-            loss += total.log().sum()
+            probabilities = torch.softmax(some, 1, out=place)
+            loss -= probabilities.amax(1).log().sum()  # the highest score has 1 / sum(exp(score - highest))
             if gradient is not None:
-                probabilities /= total
                 if smoothing:
                     probabilities -= smoothing / size
                 probabilities.scatter_add_(1, places, torch.full_like(true, smoothing - 1))
