@@ -69,6 +69,7 @@ FORECASTING = (
 )
 BF16 = ("trainer.precision=bfloat16",)
 AUTO = ("trainer.precision=auto",)  # of the updates before decoding
+LOW = ("decode.precision=bfloat16",)
 FEEDING = ("model.input_feeding=true",)
 ROWS = {
     "translation": Row(TRANSLATION, "target tokens"),
@@ -76,13 +77,20 @@ ROWS = {
     "translation_feeding": Row((*TRANSLATION, *FEEDING), "target tokens"),
     "translation_feeding_bf16": Row((*TRANSLATION, *FEEDING, *BF16), "target tokens"),
     "translation_greedy": Row((*TRANSLATION, *FEEDING, *AUTO, "decode.beam_size=1"), "hypothesis tokens", "decoding"),
+    "translation_greedy_bf16": Row(
+        (*TRANSLATION, *FEEDING, *AUTO, *LOW, "decode.beam_size=1"), "hypothesis tokens", "decoding"
+    ),
     "translation_beam5": Row((*TRANSLATION, *FEEDING, *AUTO, "decode.beam_size=5"), "hypothesis tokens", "decoding"),
+    "translation_beam5_bf16": Row(
+        (*TRANSLATION, *FEEDING, *AUTO, *LOW, "decode.beam_size=5"), "hypothesis tokens", "decoding"
+    ),
     "translation_start": Row(TRANSLATION, "seconds to the first step", "start"),
     "sentiment": Row(SENTIMENT, "samples"),
     "sentiment_bf16": Row((*SENTIMENT, *BF16), "samples"),
     "characters": Row(CHARACTERS, "characters", seconds=8.0),
     "characters_bf16": Row((*CHARACTERS, *BF16), "characters", seconds=8.0),
     "characters_sampling": Row(CHARACTERS, "characters", "sampling"),
+    "characters_sampling_bf16": Row((*CHARACTERS, *LOW), "characters", "sampling"),
     "forecasting": Row(FORECASTING, "windows"),
     "forecasting_bf16": Row((*FORECASTING, *BF16), "windows"),
 }
@@ -117,7 +125,7 @@ class Bench:
     def __init__(self, row: Row, folder: Path, train_steps: int):
         import torch
 
-        from seqtrain import assemble, run
+        from seqtrain import assemble
         from seqtrain import folder as folders
         from seqtrain.checkpoint import Checkpoints
         from seqtrain.config import build, compose, sources
@@ -129,7 +137,7 @@ class Bench:
         cfg: dict[str, Any] = compose.compose(sources.Configs(), words).config | {"trust": True}
         (folder / "config.yaml").write_text("")
         self.device = assemble.open_device(cfg)
-        self.trainer = run.settle_precision(build(cfg["trainer"], True), self.device)
+        self.trainer = assemble.open_trainer(cfg, self.device)
         self.task = build(cfg["task"], True)
         source = assemble.open_data(cfg, self.task)
         self.records = {split: assemble.read(source, split) for split in ("train", "valid", "test")}

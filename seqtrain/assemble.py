@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,28 @@ def fitting(axis: str, fits: Callable[[Any], bool]) -> list[str]:
     return [name for name, target in targets.items() if fits(locate(target, trust=False))]
 
 
+def settle_precision(key: str, wanted: str, device: torch.device) -> str:
+    """The type of arithmetic that a key asks for: `auto` becomes bfloat16 where the processor has it."""
+    if device.type == "cpu":
+        able = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    else:
+        able = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+    if wanted == "bfloat16" and not able:
+        what = "CPU" if device.type == "cpu" else "GPU"
+        raise UserError(f"{key}=bfloat16: this {what} has no such arithmetic; {key}=auto will do")
+    return "bfloat16" if able and wanted == "auto" else wanted.replace("auto", "float32")
+
+
+def open_trainer(cfg: Config, device: torch.device) -> Trainer:
+    trainer: Trainer = build(cfg["trainer"], cfg["trust"])
+    return replace(trainer, precision=settle_precision("trainer.precision", trainer.precision, device))
+
+
+def open_decoder(cfg: Config, device: torch.device) -> Decoder:
+    precision = settle_precision("decode.precision", cfg["decode"]["precision"], device)
+    return Decoder(**(cfg["decode"] | {"precision": precision}), seed=cfg["seed"])
+
+
 def open_model(cfg: Config, spec: Spec, device: torch.device) -> torch.nn.Module:
     backbone = partial(build, cfg["backbone"], cfg["trust"])
     try:
@@ -165,7 +188,7 @@ def open_job(
         average=Average(model, trainer.ema, trainer.average),
         train=train,
         valid=valid,
-        decoder=Decoder(**cfg["decode"], seed=cfg["seed"]),
+        decoder=open_decoder(cfg, device),
         device=device,
         recorder=Recorder(checkpoints.run, step),
         checkpoints=checkpoints,

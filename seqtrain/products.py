@@ -27,11 +27,10 @@ class Linear(nn.Linear):
         if (steps := vars(self).get("steps")) is not None:
             return steps(input)
         weight, bias = self.weight, self.bias
-        if weight.numel() < LARGE or input.ndim < 2:
-            return super().forward(input)
-        if torch.is_inference_mode_enabled():
+        dtype, large = arithmetic(weight), weight.numel() >= LARGE and input.ndim > 1
+        if torch.is_inference_mode_enabled() and (large or dtype != weight.dtype):
             return laid_out(self, [weight, bias], lambda: (weight, bias))(input)
-        if packable(weight, arithmetic(weight), torch.float32):
+        if large and packable(weight, dtype, torch.float32):
             return Product.apply(input, weight, bias)
         return super().forward(input)
 
@@ -94,7 +93,7 @@ class LaidOut:
             self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight)
 
     def __call__(self, x: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
-        return (product if self.packed else F.linear)(x.to(self.dtype), self.weight, self.bias)
+        return (product if self.packed else F.linear)(x.to(self.dtype), self.weight, self.bias).to(x.dtype)
 
 
 def laid_out(
@@ -117,9 +116,13 @@ def forget(module: nn.Module) -> None:
 
 
 def folded(layer: nn.RNNBase) -> tuple[Float[Tensor, "G C"], Float[Tensor, " G"]]:
-    """One matrix and bias for a layer whose gates are sums: of its input and hidden vector side by side."""
+    """One matrix and bias for an LSTM's input and hidden vector side by side. What they yield are the sums at the gates
+    to enter, forget and leave, then the new values: so one call opens all gates."""
     weights: list[Any] = layer._flat_weights  # as `all_weights` has them, without a search for each
-    return torch.cat([weights[0], weights[1]], 1), weights[2] + weights[3]
+    both = torch.cat([weights[0], weights[1]], 1), weights[2] + weights[3]
+    enter, forget, new, leave = zip(*(part.chunk(4) for part in both), strict=True)
+    weight, bias = (torch.cat(parts) for parts in zip(enter, forget, leave, new, strict=True))
+    return weight, bias
 
 
 # ---------------------------------------------------------------------------------------- training in a loop

@@ -10,7 +10,6 @@ import sys
 import time
 import traceback
 from contextlib import closing
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,10 @@ from seqtrain.assemble import (
     counts,
     fingerprint,
     open_data,
+    open_decoder,
     open_device,
     open_job,
+    open_trainer,
     read,
     reported,
     told,
@@ -106,7 +107,7 @@ def open_run(
 ) -> tuple[Trainer, Job, Records]:
     """All that one process works on; the task is fitted, or is that of a checkpoint."""
     device = open_device(cfg, team.place, team.neighbours)
-    trainer = settle_precision(build(cfg["trainer"], cfg["trust"]), device)
+    trainer, _ = open_trainer(cfg, device), open_decoder(cfg, device)  # what the device lacks is said before all else
     task: Task = build(cfg["task"], cfg["trust"])
     source = open_data(cfg, task)
     records = {split: read(source, split) for split in ("train", "valid", "test")}
@@ -194,20 +195,6 @@ def quickest(team: Several, cfg: Config, trainer: Trainer, job: Job, kept: Check
 
 
 # ---------------------------------------------------------------------------------------------------- before and after
-
-
-def settle_precision(trainer: Trainer, device: torch.device) -> Trainer:
-    """The trainer with the type of its arithmetic: `auto` becomes bfloat16 where the processor has it."""
-    if device.type == "cpu":
-        able = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    else:
-        able = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
-    if trainer.precision == "bfloat16" and not able:
-        what = "CPU" if device.type == "cpu" else "GPU"
-        raise UserError(
-            f"trainer.precision=bfloat16: this {what} has no such arithmetic; trainer.precision=auto will do"
-        )
-    return replace(trainer, precision="bfloat16" if able else "float32") if trainer.precision == "auto" else trainer
 
 
 def check_data(checkpoint: Checkpoint, data: str) -> None:

@@ -18,6 +18,7 @@ from seqtrain.assemble import (
     check_size,
     counts,
     open_data,
+    open_decoder,
     open_device,
     open_model,
     read,
@@ -26,7 +27,6 @@ from seqtrain.assemble import (
 )
 from seqtrain.checkpoint import Checkpoint, Checkpoints, put_weights
 from seqtrain.config import LineError, UserError, build
-from seqtrain.decode import Decoder
 from seqtrain.record import bar, line
 from seqtrain.tasks.base import Task
 from seqtrain.train import evaluate as score_split
@@ -64,7 +64,7 @@ class Loaded:
         self.model = open_model(cfg, self.task.spec, self.device)
         put_weights(self.model, checkpoint.weights)
         self.model.eval()
-        self.decoder = Decoder(**cfg["decode"], seed=cfg["seed"])
+        self.decoder = open_decoder(cfg, self.device)
 
     @cached_property
     def source(self) -> Any:

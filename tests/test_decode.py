@@ -22,7 +22,7 @@ MODELS = [
 
 def make_decoder(**changes: Any) -> Decoder:
     settings = {"beam_size": 1, "length_penalty": 1.0, "temperature": 0.0, "top_k": 0, "top_p": 1.0}
-    return Decoder(**{**settings, "max_length": None, "seed": 0, **changes})
+    return Decoder(**{**settings, "max_length": None, "precision": "float32", "seed": 0, **changes})
 
 
 def lively(model: str, spec: Spec | str, seed: int = 2, **changes: Any) -> Any:
@@ -284,3 +284,19 @@ def test_sampling_leaves_the_global_random_numbers_alone():
     before = torch.get_rng_state()
     make_decoder(temperature=1.0, max_length=5)(made, batch, END)
     same(torch.get_rng_state(), before, 0)
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+@pytest.mark.parametrize(("model", "spec"), MODELS)
+def test_bfloat16_finds_what_float32_finds(model: str, spec: str, beam_size: int):
+    """Of a model whose scores are far apart; the probabilities are told to three digits."""
+    made, batch = lively(model, spec), asked(spec)
+    exact, low = (
+        make_decoder(beam_size=beam_size, max_length=6, precision=precision)(made, batch, END)
+        for precision in ("float32", "bfloat16")
+    )
+    assert sum(a.ids == b.ids for a, b in zip(exact, low, strict=True)) >= 3
+    for a, b in zip(exact, low, strict=True):
+        if a.ids == b.ids:
+            assert a.log_prob == pytest.approx(b.log_prob, rel=0.05, abs=0.05)
+            assert a.log_prob != b.log_prob

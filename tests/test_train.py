@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from seqtrain import assemble, run
 from seqtrain.batch import Batching, Loader, map_tensors
 from seqtrain.checkpoint import Checkpoints, read
-from seqtrain.config import UserError, build
+from seqtrain.config import UserError
 from seqtrain.interruption import Interruption
 from seqtrain.tasks.base import CrossEntropy, Task, cross_entropy
 from seqtrain.tasks.generation import Window
@@ -356,7 +356,9 @@ def test_bfloat16_is_refused_where_the_cpu_has_none(able: bool, tmp_path: Path, 
             run.train(cfg, tmp_path / "run")
 
 
-@pytest.mark.parametrize("change", [{"trainer__precision": "bfloat16"}, {"device__name": "cuda"}])
+@pytest.mark.parametrize(
+    "change", [{"trainer__precision": "bfloat16"}, {"decode__precision": "bfloat16"}, {"device__name": "cuda"}]
+)
 def test_what_the_machine_lacks_is_said_before_any_data_are_prepared(
     change: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -370,8 +372,9 @@ def test_what_the_machine_lacks_is_said_before_any_data_are_prepared(
 @pytest.mark.parametrize(("able", "settled"), [(True, "bfloat16"), (False, "float32")])
 def test_auto_is_bfloat16_where_the_processor_has_it(able: bool, settled: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: able)
-    trainer = build(tiny.config("sentiment", trainer__precision="auto")["trainer"])
-    assert run.settle_precision(trainer, torch.device("cpu")).precision == settled
+    cfg = tiny.config("sentiment", trainer__precision="auto", decode__precision="auto")
+    assert assemble.open_trainer(cfg, torch.device("cpu")).precision == settled
+    assert assemble.open_decoder(cfg, torch.device("cpu")).precision == settled
 
 
 def test_averages_are_what_is_evaluated_and_kept(tmp_path: Path):

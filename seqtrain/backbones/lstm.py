@@ -17,6 +17,7 @@ class LSTM(Recurrent):
         sums = gates(layer, x, hidden)
         if sums is None:
             return torch.lstm_cell(x, state, *layer.all_weights[0])
-        enter, forget, new, leave = sums.chunk(4, 1)
-        cell = cell * forget.sigmoid() + enter.sigmoid() * new.tanh()
-        return leave.sigmoid() * cell.tanh(), cell
+        size = hidden.size(1)
+        enter, forget, leave = sums[:, : 3 * size].sigmoid().chunk(3, 1)
+        cell = torch.addcmul(cell * forget, enter, sums[:, 3 * size :].tanh())
+        return leave * cell.tanh(), cell

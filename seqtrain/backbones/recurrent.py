@@ -95,7 +95,7 @@ class Recurrent(nn.Module):
         return y, tuple(part[0] for part in last) if self.parts > 1 else (last[0],)
 
     def start(self, summary: Float[Tensor, "B S"]) -> State:
-        parts = torch.tanh(self.starts(summary)).chunk(len(self.ahead) * self.parts, -1)
+        parts = torch.tanh(self.starts(summary).float()).chunk(len(self.ahead) * self.parts, -1)
         return tuple(parts[i : i + self.parts] for i in range(0, len(parts), self.parts))
 
     def last(self, y: Float[Tensor, "B T H"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
