@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -115,16 +115,6 @@ def forget(module: nn.Module) -> None:
     vars(module).pop("laid_out", None)
 
 
-def folded(layer: nn.RNNBase) -> tuple[Float[Tensor, "G C"], Float[Tensor, " G"]]:
-    """One matrix and bias for an LSTM's input and hidden vector side by side. What they yield are the sums at the gates
-    to enter, forget and leave, then the new values: so one call opens all gates."""
-    weights: list[Any] = layer._flat_weights  # as `all_weights` has them, without a search for each
-    both = torch.cat([weights[0], weights[1]], 1), weights[2] + weights[3]
-    enter, forget, new, leave = zip(*(part.chunk(4) for part in both), strict=True)
-    weight, bias = (torch.cat(parts) for parts in zip(enter, forget, leave, new, strict=True))
-    return weight, bias
-
-
 # ---------------------------------------------------------------------------------------- training in a loop
 
 
@@ -177,6 +167,15 @@ class Step(torch.autograd.Function):
         return ctx.back(gradient), torch.zeros_like(end), None, None, None
 
 
+@runtime_checkable
+class Folds(Protocol):
+    """A stack of recurrent layers."""
+
+    def folds(self) -> list[tuple[nn.Module, Tensor, Tensor]]:
+        """Each layer, and the one linear map that a step of it is made of."""
+        ...
+
+
 @contextmanager
 def stepping(*modules: nn.Module) -> Iterator[None]:
     """Within it, the linear maps and recurrent cells of the modules are those of a loop over positions."""
@@ -185,8 +184,8 @@ def stepping(*modules: nn.Module) -> Iterator[None]:
         for module in (inner for outer in modules for inner in outer.modules()):
             if isinstance(module, Linear):
                 found.append((module, module.weight, module.bias))
-            elif isinstance(module, nn.LSTM):
-                found.append((module, *folded(module)))
+            elif isinstance(module, Folds):
+                found += module.folds()
     for module, weight, bias in found:
         vars(module)["steps"] = Steps(weight, bias)
     try:

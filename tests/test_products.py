@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from seqtrain.backbones.gru import GRU
 from seqtrain.backbones.lstm import LSTM
+from seqtrain.backbones.rnn import RNN
 from seqtrain.products import Linear, stepping
 
 
@@ -42,9 +44,11 @@ def update(linear: Linear) -> None:
     optimizer.step()
 
 
+@pytest.mark.parametrize("backbone", [LSTM, GRU, RNN])
 @pytest.mark.parametrize(("precision", "close"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
-def test_a_loop_of_steps_has_the_gradients_of_its_single_steps(precision: torch.dtype, close: float):
-    linear, cell = Linear(6, 4), LSTM(4, 5, 1, dropout=0.0, causal=True, summary_size=None, residual=False)
+def test_a_loop_of_steps_has_the_gradients_of_its_single_steps(backbone: Any, precision: torch.dtype, close: float):
+    torch.manual_seed(0)
+    linear, cell = Linear(6, 4), backbone(4, 5, 1, dropout=0.0, causal=True, summary_size=None, residual=False)
     x = torch.randn(3, 7, 6, requires_grad=True)
 
     def gradients(loop: Any) -> list[torch.Tensor]:

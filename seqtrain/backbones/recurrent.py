@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -12,9 +13,12 @@ from torch import Tensor, nn
 from seqtrain.backbones import State
 from seqtrain.config import UserError
 from seqtrain.layers import LockedDropout
-from seqtrain.products import folded, forget, laid_out
+from seqtrain.products import forget, laid_out
 
 LayerState = tuple[Tensor, ...]  # (B, H) each: the hidden vector, for an LSTM also the cell
+Weight = Float[Tensor, "G _"]
+Bias = Float[Tensor, " G"]
+Folded = tuple[Float[Tensor, "F C"], Float[Tensor, " F"]]
 
 
 class Recurrent(nn.Module):
@@ -57,8 +61,21 @@ class Recurrent(nn.Module):
 
     @staticmethod
     @abstractmethod
-    def step(layer: nn.RNNBase, x: Float[Tensor, "B I"], state: LayerState) -> LayerState:
-        """One layer over one position."""
+    def cell(x: Float[Tensor, "B I"], state: LayerState, weights: Sequence[Tensor]) -> LayerState:
+        """One layer over one position, by torch's own cell."""
+
+    @staticmethod
+    @abstractmethod
+    def fold(from_input: Weight, from_state: Weight, input_bias: Bias, state_bias: Bias) -> Folded:
+        """One matrix and bias for the input and the hidden vector side by side."""
+
+    @staticmethod
+    @abstractmethod
+    def gate(sums: Float[Tensor, "B G"], state: LayerState) -> LayerState:
+        """What follows from the sums that a folded layer makes of its input and hidden vector."""
+
+    def folds(self) -> list[tuple[nn.Module, Tensor, Tensor]]:
+        return [(layer, *self.fold(*layer.parameters())) for layer in self.ahead]
 
     def forward(
         self, x: Float[Tensor, "B T I"], state: State = None, lengths: Int[Tensor, " B"] | None = None
@@ -85,14 +102,25 @@ class Recurrent(nn.Module):
     ) -> tuple[Float[Tensor, "B T H"], LayerState]:
         assert isinstance(layer, nn.RNNBase)
         if x.size(1) == 1:  # a cell call is three times faster than a whole-layer call of length 1
-            weights = layer.all_weights[0]
+            weights: list[Any] = layer._flat_weights  # as `all_weights` has them, without a search for each
             if state is None:
                 state = (weights[0].new_zeros(x.size(0), layer.hidden_size),) * self.parts
-            state = self.step(layer, x[:, 0].to(state[0].dtype), state)
+            state = self.step(layer, x[:, 0].to(state[0].dtype), state, weights)
             return state[0][:, None], state
         packed = tuple(part[None].contiguous() for part in state) if state else ()
         y, last = layer(x, (packed if self.parts > 1 else packed[0]) if packed else None)
         return y, tuple(part[0] for part in last) if self.parts > 1 else (last[0],)
+
+    def step(
+        self, layer: nn.Module, x: Float[Tensor, "B I"], state: LayerState, weights: Sequence[Tensor]
+    ) -> LayerState:
+        """One layer over one position: by one product where its weights are laid out."""
+        both = vars(layer).get("steps")
+        if both is None and torch.is_inference_mode_enabled():
+            both = laid_out(layer, weights, lambda: self.fold(*weights))
+        if both is None:
+            return self.cell(x, state, weights)
+        return self.gate(both(torch.cat([x, state[0]], 1)), state)
 
     def start(self, summary: Float[Tensor, "B S"]) -> State:
         parts = torch.tanh(self.starts(summary).float()).chunk(len(self.ahead) * self.parts, -1)
@@ -104,15 +132,6 @@ class Recurrent(nn.Module):
             return end
         half = self.hidden_size // 2  # the second direction ends at the first position
         return torch.cat([end[:, :half], y[:, 0, half:]], -1)
-
-
-def gates(layer: nn.RNNBase, x: Float[Tensor, "B I"], hidden: Float[Tensor, "B H"]) -> Float[Tensor, "B G"] | None:
-    """What a step of a layer whose gates are sums makes of its input and hidden vector, by one product; None where it
-    is trained, but not in a loop that is `stepping`."""
-    both = vars(layer).get("steps")
-    if both is None and torch.is_inference_mode_enabled():
-        both = laid_out(layer, layer._flat_weights, lambda: folded(layer))
-    return None if both is None else both(torch.cat([x, hidden], 1))
 
 
 def initialize(layer: nn.Module) -> None:
