@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from itertools import chain
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from itertools import chain, islice
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,8 @@ class Batch(NamedTuple):
 
     index holds the flat places (row * T + position) of the real target positions, made on the CPU, so that scores are
     computed for them only. rows are the places of the examples in their split. `continues` says that every row goes on
-    where the same row of the batch before has ended.
+    where the same row of the batch before has ended. part is what this process works on of it, on the device, where
+    that was begun ahead.
     """
 
     source: Num[Tensor, "B S *F"] | None
@@ -111,9 +114,17 @@ class Batch(NamedTuple):
     index: Int[Tensor, " N"]  # pyright: ignore[reportIncompatibleMethodOverride]
     rows: np.ndarray
     continues: bool = False
+    part: Batch | None = None
 
     def to(self, device: torch.device) -> Batch:
-        return self._replace(**{k: v.to(device) for k, v in self._asdict().items() if isinstance(v, Tensor)})
+        """The batch on a device. A copy to a GPU is only begun here: what follows on the same stream waits for it."""
+        gpu = device.type == "cuda"
+
+        def move(tensor: Tensor) -> Tensor:
+            pinned = tensor.contiguous().pin_memory() if gpu and tensor.device.type == "cpu" else tensor
+            return pinned.to(device, non_blocking=gpu)
+
+        return self._replace(**{k: move(v) for k, v in self._asdict().items() if isinstance(v, Tensor)})
 
     def positions(self) -> tuple[int, int]:
         """How many positions the source and the target have: real ones, and all."""
@@ -126,13 +137,13 @@ class Batch(NamedTuple):
     def take(self, rows: slice) -> Batch:
         """Some of the examples, padded as they are here."""
         width, chosen = self.target.shape[1], np.arange(len(self.target))[rows]
-        places = torch.full((len(self.target),), -1)
-        places[chosen] = torch.arange(len(chosen))
+        places = torch.full((len(self.target),), -1, device=self.index.device)
+        places[chosen] = torch.arange(len(chosen), device=self.index.device)
         row = places[self.index // width]
         index = (row * width + self.index % width)[row >= 0]
         values = self._replace(index=None)._asdict().items()  # pyright: ignore[reportArgumentType]
         cut = {k: v[chosen] for k, v in values if isinstance(v, Tensor | np.ndarray)}
-        return self._replace(**cut, index=index)
+        return self._replace(**cut, index=index, part=None)
 
     def real(self, positions: Num[Tensor, "B T *F"]) -> Num[Tensor, "N *F"]:
         """Gathers what stands at the real target positions."""
@@ -150,7 +161,31 @@ def length_mask(lengths: Int[Tensor, " B"], width: int) -> Bool[Tensor, "B {widt
     return torch.arange(width, device=lengths.device) < lengths[:, None]
 
 
-def map_tensors(function: Callable[[Tensor], Tensor], tree: Any) -> Any:
+def ahead(items: Iterator[Item], device: torch.device) -> Iterator[Item]:
+    """Yields the items. For a GPU, one more is made before each: on a stream of its own, so that what it copies there
+    is copied while the GPU works on the one before."""
+    if device.type != "cuda":
+        yield from items
+        return
+    stream = torch.cuda.Stream(device)
+
+    def make() -> tuple[list[Item], Any]:
+        with torch.cuda.stream(stream):
+            return list(islice(items, 1)), stream.record_event()
+
+    made, ready = make()
+    while made:
+        (item,), (made, following) = made, make()
+        current = torch.cuda.current_stream(device)
+        current.wait_event(ready)
+        for tensor in tensors(item):
+            if tensor.is_cuda:
+                tensor.record_stream(current)  # its memory is not given away before what reads it has ended
+        ready = following
+        yield item
+
+
+def map_tensors(function: Callable[[Tensor], Any], tree: Any) -> Any:
     """Applies a function to every tensor of nested tuples, lists and dicts: how states are detached and reordered."""
     if isinstance(tree, Tensor):
         return function(tree)
@@ -164,13 +199,16 @@ def map_tensors(function: Callable[[Tensor], Tensor], tree: Any) -> Any:
     return tree
 
 
+def tensors(tree: Any) -> list[Tensor]:
+    """The tensors of a tree, in order."""
+    found: list[Tensor] = []
+    map_tensors(found.append, tree)
+    return found
+
+
 def join(trees: Sequence[Any]) -> Any:
     """Trees of the same form as one, their tensors laid end to end: the states of the parts of a batch."""
-    leaves: list[list[Tensor]] = []
-    for tree in trees:
-        leaves.append([])
-        map_tensors(lambda tensor: leaves[-1].append(tensor) or tensor, tree)
-    joined = iter([torch.cat(same) for same in zip(*leaves, strict=True)])
+    joined = iter([torch.cat(same) for same in zip(*map(tensors, trees), strict=True)])
     return map_tensors(lambda tensor: next(joined), trees[0])
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seqtrain.batch import Batch, Source, map_tensors
+from seqtrain.graphs import graphed
 from seqtrain.models.base import Generator
 
 UNBOUNDED = 500  # items of an output that has no source to bound it and no `max_length`
@@ -69,14 +70,15 @@ class Decoder:
     def walk(self, model: Generator, batch: Batch, end: int, bounds: Int[Tensor, " B"]) -> list[Hypothesis]:
         """One hypothesis a sentence, one item at a time, the best one or a sample."""
         assert batch.inputs is not None
+        step = graphed(model.step, batch.inputs.device)
         memory, state = model.start(batch)
         inputs, longest = batch.inputs, bounds.tolist()
         alive = list(range(len(longest)))  # the sentence of each row
         ids: list[list[int]] = [[] for _ in alive]
         totals = [0.0 for _ in alive]
         for length in range(1, max(longest) + 1):
-            hidden, state = model.decode(inputs, state, memory)
-            log_probs = model.output(hidden[:, -1]).float().log_softmax(-1)
+            scores, state = step(inputs, state, memory)
+            log_probs = scores.float().log_softmax(-1)
             chosen = self.choose(log_probs)
             keep = []
             found = chosen.tolist(), log_probs.gather(1, chosen[:, None])[:, 0].tolist()
@@ -130,17 +132,18 @@ class Beam:
 
     def search(self) -> list[Hypothesis]:
         assert self.batch.inputs is not None
+        step = graphed(self.model.step, self.batch.inputs.device)
         memory, state = self.model.start(self.batch)
         hidden, state = self.model.decode(self.batch.inputs, state, memory)
         sentences = torch.arange(len(self.bounds))  # which sentence each group of rows belongs to
         state = map_tensors(lambda t: t.repeat_interleave(self.size, 0), state)
-        hidden = hidden[:, -1].repeat_interleave(self.size, 0)
+        outputs = self.model.output(hidden[:, -1].repeat_interleave(self.size, 0))
         totals = torch.full((len(sentences), self.size), -torch.inf, device=hidden.device)
         totals[:, 0] = 0  # all hypotheses are the same at first: only one of them may be extended
         items = torch.empty(len(sentences), self.size, 0, dtype=torch.long, device=hidden.device)
 
         for length in range(1, int(self.bounds.max()) + 1):
-            scores, parents, chosen = self.extend(hidden, totals)
+            scores, parents, chosen = self.extend(outputs, totals)
             self.finish(sentences, scores, items, parents, chosen, length)
             scores, order = scores.masked_fill(chosen == self.end, -torch.inf).topk(self.size)
             parents, chosen = parents.gather(1, order), chosen.gather(1, order)
@@ -155,14 +158,13 @@ class Beam:
                 sentences, totals, items, rows = sentences[going], totals[keep], items[keep], rows[keep]
                 memory = select(memory, keep)
             state = select(state, rows.flatten())
-            hidden, state = self.model.decode(items[..., -1].reshape(-1, 1), state, memory)
-            hidden = hidden[:, -1]
+            outputs, state = step(items[..., -1].reshape(-1, 1), state, memory)
         return [max(found, key=lambda pair: pair[0])[1] for found in self.finished]
 
-    def extend(self, hidden: Float[Tensor, "Bk H"], totals: Float[Tensor, "B k"]) -> tuple[Tensor, Tensor, Tensor]:
+    def extend(self, outputs: Float[Tensor, "Bk V"], totals: Float[Tensor, "B k"]) -> tuple[Tensor, Tensor, Tensor]:
         """The 2k best continuations of each sentence: total log-probability, parent and item, (B, 2k) each. Twice the
         size, so that k of them go on even if the other k end here."""
-        log_probs = self.model.output(hidden).float().log_softmax(1)  # (Bk, V)
+        log_probs = outputs.float().log_softmax(1)
         best, items = log_probs.topk(min(2 * self.size, log_probs.size(1)))
         sums = best.view(*totals.shape, -1) + totals[..., None]
         width = sums.size(2)

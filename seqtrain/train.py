@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from seqtrain import metrics, optimizer
 from seqtrain.average import Average
-from seqtrain.batch import Batch, Loader, join, map_tensors, weave
+from seqtrain.batch import Batch, Loader, ahead, join, map_tensors, weave
 from seqtrain.checkpoint import Checkpoint, Checkpoints, put_weights, random_state, set_random_state, weights_of
 from seqtrain.decode import Decoder
 from seqtrain.disk import free, told
@@ -79,6 +79,11 @@ class Job:
     team: Team = field(default_factory=Team)
     interruption: Interruption = field(default_factory=Interruption)
     data: str = ""  # the fingerprint of the data
+
+    def batches(self) -> Iterator[Batch]:
+        """What is left of the epoch. This process's part of a batch is on the device, or on its way there."""
+        for batch in self.train.epoch(self.progress.epoch, self.progress.position):
+            yield batch._replace(part=self.team.take(batch).to(self.device))
 
     def save(self, best: bool = False) -> None:
         self.recorder.flush()
@@ -161,7 +166,7 @@ class Trainer:
             since = time.perf_counter()
             while not self.done(progress, total):
                 size = job.train.size(progress.epoch)
-                batches = job.train.epoch(progress.epoch, progress.position)
+                batches = ahead(job.batches(), job.device)
                 while group := list(islice(batches, self.accumulate)):
                     for setting in job.optimizer.param_groups:
                         setting["lr"] = setting["peak_lr"] * job.schedule.factor(progress.step, total)
@@ -226,7 +231,8 @@ class Trainer:
 
     def gradients(self, job: Job, group: list[Batch]) -> tuple[Tensor, Tensor, Any]:
         """As `backward`, the sums over all processes, of which each works on its part of every batch."""
-        own = [batch for batch in map(job.team.take, group) if len(batch.rows)]  # a part of a few rows may be none
+        own = [batch.part or job.team.take(batch) for batch in group]
+        own = [part for part in own if len(part.rows)]  # a part of a few rows may be none
         return fit_in_memory(job, group, lambda bound: self.backward(job.model, job.task, own, job.carried, bound))
 
     def rehearse(self, job: Job) -> None:
@@ -273,7 +279,7 @@ class Trainer:
         job.carried, step = before.pop("carried"), job.progress.step + 1
         kept = job.checkpoint()
         kept = kept._replace(training=kept.training | before)
-        batches = [{k: v for k, v in batch._asdict().items() if k != "rows"} for batch in group]
+        batches = [{k: v for k, v in batch._asdict().items() if k not in ("rows", "part")} for batch in group]
         problem = f"the training loss is {loss}" if not math.isfinite(loss) else f"the gradient is {norm}"
         try:
             kept.training["batches"] = batches
@@ -403,10 +409,9 @@ def evaluate(
     state = None
     decoder = replace(decoder)  # draws the same samples each time
     with bar(loader.size(), "batch", "evaluate") as shown:
-        for whole in loader.epoch():
+        for batch in ahead((team.take(whole).to(device) for whole in loader.epoch()), device):
             if interruption is not None and team.size == 1:
                 interruption.check()
-            batch = team.take(whole).to(device)
             if not len(batch.rows):
                 continue
             output = model(batch, state if batch.continues else None)

@@ -1,4 +1,6 @@
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from seqtrain.batch import (
     Ragged,
     Reals,
     Source,
+    ahead,
     in_order,
     length_mask,
     map_tensors,
@@ -175,3 +178,87 @@ def test_a_loader_of_a_few_batches_repeats_them():
     few = loader().only(3)
     assert few.size(5) == 3
     assert rows_of(few.epoch(0)) == rows_of(few.epoch(5)) == rows_of(loader().epoch(0))[:3]
+
+
+# ------------------------------------------------------------------------------------------------- on the way to a GPU
+
+
+def counted(events: list[Any]) -> Iterator[int]:
+    for i in range(3):
+        events.append(("made", i))
+        yield i
+
+
+def test_on_the_cpu_nothing_is_made_ahead():
+    events: list[Any] = []
+    items = ahead(counted(events), torch.device("cpu"))
+    assert events == []
+    for i in range(3):
+        assert next(items) == i
+        assert events[-1] == ("made", i)
+    assert next(items, None) is None
+
+
+def test_for_a_gpu_the_next_one_is_made_on_another_stream(monkeypatch: pytest.MonkeyPatch):
+    """On streams that only note what is asked of them."""
+    events: list[Any] = []
+    streams = ["main"]
+
+    class Stream:
+        def __init__(self, device: torch.device):
+            self.recorded = 0
+
+        def record_event(self) -> int:
+            self.recorded += 1
+            return self.recorded - 1
+
+        def wait_event(self, event: int) -> None:
+            events.append(("awaited", event))
+
+    @contextmanager
+    def entered(stream: Stream) -> Iterator[None]:
+        streams.append("other")
+        yield
+        streams.pop()
+
+    def items() -> Iterator[int]:
+        for item in counted(events):
+            assert streams[-1] == "other"
+            yield item
+
+    main = Stream(torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", entered)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: main)
+    for item in ahead(items(), torch.device("cuda")):
+        assert streams == ["main"]
+        events.append(("used", item))
+    assert events == [
+        ("made", 0),
+        *[("made", 1), ("awaited", 0), ("used", 0)],
+        *[("made", 2), ("awaited", 1), ("used", 1)],
+        *[("awaited", 2), ("used", 2)],
+    ]
+
+
+def test_a_copy_to_a_gpu_is_from_pinned_memory_and_not_waited_for(monkeypatch: pytest.MonkeyPatch):
+    batch, asked = make_batch("tokens to tokens"), []
+    wide = batch._replace(inputs=torch.cat([batch.inputs, batch.inputs], 1)[:, 1:-1])
+
+    def pin_memory(tensor: torch.Tensor) -> torch.Tensor:
+        assert tensor.is_contiguous()  # else it would be copied once more, and waited for
+        return tensor.clone()
+
+    def to(tensor: torch.Tensor, device: torch.device, non_blocking: bool) -> torch.Tensor:
+        asked.append((device.type, non_blocking))
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin_memory)
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    moved = wide.to(torch.device("cuda"))
+    assert asked == [("cuda", True)] * 6
+    assert all(torch.equal(a, b) for a, b in zip(moved[:6], wide[:6], strict=True))
+    asked.clear()
+    there = wide.to(torch.device("cpu"))
+    assert asked == [("cpu", False)] * 6
+    assert all(a is b for a, b in zip(there, wide, strict=True))

@@ -487,6 +487,56 @@ def test_a_lowered_learning_rate_stays_low(tmp_path: Path):
     assert resumed.schedule.factor(100, 100) == 0.25
 
 
+@pytest.mark.parametrize("task", ["sentiment", "generation"])
+def test_batches_that_are_made_ahead_change_nothing(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As for a GPU: a run that is stopped has made a batch that it has not been trained on."""
+    axes, made, trained = {"schedule": "plateau"}, [], []
+    tiny.train(tmp_path / "whole", task, axes, **HARD)
+
+    def ahead(items: Any, device: torch.device) -> Any:
+        coming = next(items, None)
+        while (item := coming) is not None:
+            coming = next(items, None)
+            made.append(coming)
+            trained.append(item)
+            yield item
+
+    monkeypatch.setattr("seqtrain.train.ahead", ahead)
+    cfg = tiny.start(tmp_path / "cut", task, axes, **HARD)
+    with monkeypatch.context() as context:
+        interrupt(context, step=4)
+        with pytest.raises(SystemExit):
+            run.train(cfg, tmp_path / "cut")
+    assert made[-1] is not None
+    assert made[-1] is not trained[-1]
+    run.train(cfg, tmp_path / "cut", resume=True)
+    one, other = (Checkpoints(tmp_path / name).load("last")._asdict() for name in ("whole", "cut"))
+    assert_equal(other, one)
+
+
+def test_a_part_on_the_device_is_cut_like_any_batch(monkeypatch: pytest.MonkeyPatch):
+    """A process works on the part that was made ahead, also where its memory runs short."""
+    trainer, job, _ = tiny.job(tiny.config("translation", trainer__batch_size=8))
+    batch = next(job.batches())
+    assert batch.part is not None
+    found, seen, forward = [], [], job.model.forward
+
+    def spy(batch: Any, *args: Any) -> Any:
+        seen.append(len(batch.rows))
+        return forward(batch, *args)
+
+    monkeypatch.setattr(job.model, "forward", spy)
+    for group, bound in (([batch._replace(part=None)], None), ([batch], None), ([batch], 1)):
+        job.progress.bound = bound
+        found.append([float(total) for total in trainer.gradients(job, group)[:2]])
+        job.optimizer.zero_grad()
+    assert seen == [8, 8, *[1] * 8]
+    assert found[0] == found[1] == pytest.approx(found[2])
+    job.progress.bound = None
+    trainer.gradients(job, [batch._replace(part=batch.part.take(slice(0, 3)))])
+    assert seen[-1] == 3
+
+
 def test_a_resumed_run_follows_what_its_configuration_says_now(tmp_path: Path):
     cfg = tiny.start(tmp_path / "run", "sentiment", trainer__max_steps=3, trainer__ema=0.0)
     run.train(cfg, tmp_path / "run")

@@ -94,6 +94,11 @@ class Generator(Model):
         self, inputs: Num[Tensor, "B T *F"], state: State, memory: Any
     ) -> tuple[Float[Tensor, "B T H"], State]: ...
 
+    def step(self, inputs: Num[Tensor, "B T *F"], state: State, memory: Any) -> tuple[Float[Tensor, "B O"], State]:
+        """Decodes, and scores what comes after the last position."""
+        hidden, state = self.decode(inputs, state, memory)
+        return self.output(hidden[:, -1]), state
+
     def align(self, batch: Batch) -> Float[Tensor, "B T S"] | None:
         """How much each output position looked at each source position, where the model can tell."""
         return None
