@@ -35,7 +35,7 @@ class Decoder:
     `beam_size`; 1 is greedy. length_penalty: the exponent a in log p / ((5 + length) / 6)^a (Wu et al. 2016,
     arXiv:1609.08144). max_length: bound on the items of an output; None is twice the source and 50 more. Two decoders
     of the same seed draw the same samples. precision: "bfloat16" takes the products of steps in it, 1.3 to 1.6 times
-    faster where the processor has such; scores are added up in float32.
+    faster where the processor has such; scores are added up in float32. graphs: see `graphs.graphed`.
     """
 
     beam_size: int
@@ -45,6 +45,7 @@ class Decoder:
     top_p: float
     max_length: int | None
     precision: str
+    graphs: bool
     seed: int
     generator: torch.Generator = field(init=False, repr=False)
 
@@ -65,12 +66,12 @@ class Decoder:
         with torch.autocast(batch.inputs.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             if self.temperature > 0 or self.beam_size == 1:
                 return self.walk(model, batch, end, bounds)
-            return Beam(model, batch, end, bounds, self.beam_size, self.length_penalty).search()
+            return Beam(model, batch, end, bounds, self.beam_size, self.length_penalty, self.graphs).search()
 
     def walk(self, model: Generator, batch: Batch, end: int, bounds: Int[Tensor, " B"]) -> list[Hypothesis]:
         """One hypothesis a sentence, one item at a time, the best one or a sample."""
         assert batch.inputs is not None
-        step = graphed(model.step, batch.inputs.device)
+        step = graphed(model.step, batch.inputs.device) if self.graphs else model.step
         memory, state = model.start(batch)
         inputs, longest = batch.inputs, bounds.tolist()
         alive = list(range(len(longest)))  # the sentence of each row
@@ -123,16 +124,23 @@ class Beam:
     """
 
     def __init__(
-        self, model: Generator, batch: Batch, end: int, bounds: Int[Tensor, " B"], size: int, length_penalty: float
+        self,
+        model: Generator,
+        batch: Batch,
+        end: int,
+        bounds: Int[Tensor, " B"],
+        size: int,
+        length_penalty: float,
+        graphs: bool = False,
     ):
-        self.model, self.batch, self.end = model, batch, end
+        self.model, self.batch, self.end, self.graphs = model, batch, end, graphs
         self.size, self.length_penalty = size, length_penalty
         self.bounds = bounds
         self.finished: list[list[tuple[float, Hypothesis]]] = [[] for _ in bounds]
 
     def search(self) -> list[Hypothesis]:
         assert self.batch.inputs is not None
-        step = graphed(self.model.step, self.batch.inputs.device)
+        step = graphed(self.model.step, self.batch.inputs.device) if self.graphs else self.model.step
         memory, state = self.model.start(self.batch)
         hidden, state = self.model.decode(self.batch.inputs, state, memory)
         sentences = torch.arange(len(self.bounds))  # which sentence each group of rows belongs to

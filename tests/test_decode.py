@@ -22,7 +22,7 @@ MODELS = [
 
 def make_decoder(**changes: Any) -> Decoder:
     settings = {"beam_size": 1, "length_penalty": 1.0, "temperature": 0.0, "top_k": 0, "top_p": 1.0}
-    return Decoder(**{**settings, "max_length": None, "precision": "float32", "seed": 0, **changes})
+    return Decoder(**{**settings, "max_length": None, "precision": "float32", "graphs": False, "seed": 0, **changes})
 
 
 def lively(model: str, spec: Spec | str, seed: int = 2, **changes: Any) -> Any:

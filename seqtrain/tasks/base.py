@@ -114,7 +114,7 @@ def cross_entropy(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Summed cross-entropy in nats, and the number of targets. smoothing moves that share of the probability to all
     classes alike (Szegedy et al. 2016, arXiv:1512.00567)."""
-    return CrossEntropy.apply(scores, target, smoothing), torch.tensor(float(len(target)), device=scores.device)
+    return CrossEntropy.apply(scores, target, smoothing), torch.full((), float(len(target)), device=scores.device)
 
 
 class CrossEntropy(torch.autograd.Function):
