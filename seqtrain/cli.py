@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from seqtrain import allocator, disk, folder, sweep, threads
+from seqtrain import allocator, disk, folder, launcher, sweep, threads
 from seqtrain.config import UserError, compose, sources
 from seqtrain.config.schema import conform
 from seqtrain.config.spelling import did_you_mean, near
@@ -119,6 +119,8 @@ def run(args: argparse.Namespace) -> int:
     if args.cfg or args.info:
         return call_hydra(words, root, name)
     sweeps = args.multirun or composed.hydra.hydra.mode == RunMode.MULTIRUN
+    if (jobs := composed.config["jobs"]) != 1 and not sweeps:
+        raise UserError(f"jobs={jobs} goes with a sweep: add -m, or leave it out; device.processes shares out one run")
     if composed.config["mode"] == "inspect":
         return inspect(composed.config, sweeps)
     if composed.config["mode"] == "doctor":
@@ -150,15 +152,27 @@ def call_hydra(words: list[str], root: Path, name: str) -> int:
 
 def run_sweep(composed: compose.Composed, words: list[str], root: Path, name: str) -> int:
     """Runs every job, then shows how they did."""
+    pack = pack_jobs(composed)
     place = folder.reserve(composed.hydra, composed.overrides, "sweep")
     keys = [word.lstrip("+~").partition("=")[0] for word in composed.overrides]
     fixed = ",".join(key for key in keys if key not in composed.swept and not key.startswith("hydra"))
-    words = [*words, place, f"hydra.job.config.override_dirname.exclude_keys=[{fixed}]"]
+    words = [*words, *pack, place, f"hydra.job.config.override_dirname.exclude_keys=[{fixed}]"]
     try:
         call_hydra(words, root, name)
     finally:
         failed = sweep.finish(Path(composed.hydra.hydra.sweep.dir))
     return int(failed)
+
+
+def pack_jobs(composed: compose.Composed) -> list[str]:
+    """The overrides by which several jobs run at a time."""
+    if "jobs" in composed.swept:
+        raise UserError("jobs says how many jobs of the sweep run at a time: give one value")
+    if composed.config["jobs"] == 1:
+        return []
+    if composed.hydra.hydra.launcher._target_ != launcher.BASIC:
+        raise UserError("jobs goes with Hydra's own launcher: leave out either jobs or hydra/launcher")
+    return [f"hydra.launcher._target_={launcher.PACKED}"]
 
 
 def job(cfg: DictConfig) -> float:

@@ -26,9 +26,8 @@ def run_job(config: dict[str, Any], folder: Path, overrides: list[str]) -> float
 
     A job that failed or diverged gets the worst objective there is. The test split is left alone.
     """
-    begin = time.monotonic()
-    row: Row = {"overrides": dict(split(line) for line in overrides), "status": "killed", "value": None}
-    write(folder, row)  # what stays if the process dies
+    since = time.monotonic()
+    row = begin(folder, overrides)
     try:
         from seqtrain import run
 
@@ -44,13 +43,20 @@ def run_job(config: dict[str, Any], folder: Path, overrides: list[str]) -> float
         write(folder, row | {"status": "interrupted"})
         raise
     row |= monitor(folder)
-    row["seconds"] = round(time.monotonic() - begin, 1)
+    row["seconds"] = round(time.monotonic() - since, 1)
     if row["status"] != "done":
         row["value"] = None
         write(folder, row)
         return -math.inf if row.get("direction") == "max" else math.inf
     write(folder, row)
     return row["value"]
+
+
+def begin(folder: Path, overrides: list[str]) -> Row:
+    """Writes what stays if the process of a job dies."""
+    row: Row = {"overrides": dict(split(line) for line in overrides), "status": "killed", "value": None}
+    write(folder, row)
+    return row
 
 
 def split(line: str) -> tuple[str, str]:

@@ -6,18 +6,26 @@ import os
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
+SHARE = "SEQTRAIN_CORES"  # in the environment: how many cores a sweep leaves to each of the jobs that it runs together
 
 
 def granted(groups: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int:
     """The cores that this process may use: those that its affinity names, or fewer where a container's quota of CPU
-    time is smaller. Machines without cgroups have no quota."""
+    time is smaller, or its share of them as a job of a sweep. Machines without cgroups have no quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min([cores, *quotas(groups, own)]))
+    share = [int(os.environ[SHARE])] if SHARE in os.environ else []
+    return max(1, min([cores, *quotas(groups, own), *share]))
 
 
 def allotted(processes: int) -> int:
     """The threads that each of several processes may have."""
     return max(1, granted() // processes)
+
+
+def environment(share: int) -> dict[str, str]:
+    """What a process that is to use so many cores must find in its environment before it imports torch."""
+    typed = os.environ.get("OMP_NUM_THREADS", "")
+    return {SHARE: str(share), "OMP_NUM_THREADS": str(min(share, int(typed)) if typed.isdecimal() else share)}
 
 
 def quotas(groups: Path, own: Path) -> list[int]:

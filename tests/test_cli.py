@@ -144,6 +144,13 @@ WRONG = [
     ("-m hydra.run.dir=a,b", "one value"),
     ("-m hydra.sweeper.params.seed='1,x'", "int >= 0"),
     ("-m resume=run", "--multirun"),
+    # jobs of a sweep
+    ("-m jobs=0", "int >= 1 | auto"),
+    ("-m jobs=x", "int >= 1 | auto"),
+    ("-m jobs=1,2", "one value"),
+    ("-m hydra.sweeper.params.jobs='1,2'", "one value"),
+    ("-m jobs=2 hydra.launcher._target_=x", "hydra/launcher"),
+    ("jobs=2", "add -m"),
     # keys that do not go together
     ("mode=evaluate", "checkpoint=RUN"),
     ("mode=predict checkpoint=run", "input=FILE"),
@@ -249,6 +256,7 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
         "mode=predict",
         "resume=RUN",
         "-m",
+        "jobs=1",
         "--cfg job",
         "install=bash",
         "decode.beam_size=5",
