@@ -33,19 +33,20 @@ from seqtrain import allocator, threads
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "outputs" / "benchmark"
 REPEATS = 5
-WARMUP = 20  # updates: kernels are made, memory is taken
 SIZES = (512, 1024, 2048)  # of the square matrices
 MIB = 1024**2 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
 
 
 @dataclass(frozen=True)
 class Row:
-    """measure: what is done with the configuration. unit: what is counted. seconds: the length of one repeat."""
+    """measure: what is done with the configuration. unit: what is counted. seconds: the length of one repeat. warmup:
+    updates before the first one, in which kernels are made and memory is taken for the shapes that come."""
 
     overrides: tuple[str, ...]
     unit: str
     measure: str = "training"
     seconds: float = 4.0
+    warmup: int = 20
 
 
 SAME = ("schedule=constant", "optimizer=adam", "optimizer.lr=1e-3", "model.dropout=0.0")
@@ -72,10 +73,10 @@ AUTO = ("trainer.precision=auto",)  # of the updates before decoding
 LOW = ("decode.precision=bfloat16",)
 FEEDING = ("model.input_feeding=true",)
 ROWS = {
-    "translation": Row(TRANSLATION, "target tokens"),
-    "translation_bf16": Row((*TRANSLATION, *BF16), "target tokens"),
-    "translation_feeding": Row((*TRANSLATION, *FEEDING), "target tokens"),
-    "translation_feeding_bf16": Row((*TRANSLATION, *FEEDING, *BF16), "target tokens"),
+    "translation": Row(TRANSLATION, "target tokens", warmup=60),
+    "translation_bf16": Row((*TRANSLATION, *BF16), "target tokens", warmup=60),
+    "translation_feeding": Row((*TRANSLATION, *FEEDING), "target tokens", warmup=60),
+    "translation_feeding_bf16": Row((*TRANSLATION, *FEEDING, *BF16), "target tokens", warmup=60),
     "translation_greedy": Row((*TRANSLATION, *FEEDING, *AUTO, "decode.beam_size=1"), "hypothesis tokens", "decoding"),
     "translation_greedy_bf16": Row(
         (*TRANSLATION, *FEEDING, *AUTO, *LOW, "decode.beam_size=1"), "hypothesis tokens", "decoding"
@@ -87,8 +88,8 @@ ROWS = {
     "translation_start": Row(TRANSLATION, "seconds to the first step", "start"),
     "sentiment": Row(SENTIMENT, "samples"),
     "sentiment_bf16": Row((*SENTIMENT, *BF16), "samples"),
-    "characters": Row(CHARACTERS, "characters", seconds=8.0),
-    "characters_bf16": Row((*CHARACTERS, *BF16), "characters", seconds=8.0),
+    "characters": Row(CHARACTERS, "characters", seconds=8.0, warmup=4),
+    "characters_bf16": Row((*CHARACTERS, *BF16), "characters", seconds=8.0, warmup=4),
     "characters_sampling": Row(CHARACTERS, "characters", "sampling"),
     "characters_sampling_bf16": Row((*CHARACTERS, *LOW), "characters", "sampling"),
     "forecasting": Row(FORECASTING, "windows"),
@@ -166,7 +167,7 @@ class Bench:
 
     def training(self) -> dict[str, Any]:
         """Rates of whole updates; then, in some more of them, where the time goes and what is useful work."""
-        for _ in range(WARMUP):
+        for _ in range(self.row.warmup):
             self.trainer.update(self.job, [next(self.batches)])
         self.wait()
         rates = []
