@@ -31,7 +31,7 @@ class GRU(Recurrent):
     def gate(sums: Float[Tensor, "B G"], state: LayerState) -> LayerState:
         (hidden,) = state
         size = hidden.size(1)
-        reset, keep = sums[:, : 2 * size].sigmoid().chunk(2, 1)
-        new, old = sums[:, 2 * size :].chunk(2, 1)
+        opened, new, old = sums.split([2 * size, size, size], 1)
+        reset, keep = opened.sigmoid().chunk(2, 1)
         new = torch.addcmul(new, reset, old).tanh()
         return (torch.addcmul(new, keep, hidden - new),)

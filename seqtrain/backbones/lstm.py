@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from seqtrain.backbones.recurrent import Bias, Folded, LayerState, Recurrent, Weight
+from seqtrain.backbones.recurrent import LayerState, Recurrent
 
 
 class LSTM(Recurrent):
@@ -18,16 +18,10 @@ class LSTM(Recurrent):
         return torch.lstm_cell(x, state, *weights)
 
     @staticmethod
-    def fold(from_input: Weight, from_state: Weight, input_bias: Bias, state_bias: Bias) -> Folded:
-        """The new values come last, so that one call opens all gates."""
-        both = torch.cat([from_input, from_state], 1), input_bias + state_bias
-        (enter, forget, new, leave), biases = (part.chunk(4) for part in both)
-        return torch.cat([enter, forget, leave, new]), torch.cat([biases[0], biases[1], biases[3], biases[2]])
-
-    @staticmethod
     def gate(sums: Float[Tensor, "B G"], state: LayerState) -> LayerState:
         hidden, cell = state
         size = hidden.size(1)
-        enter, forget, leave = sums[:, : 3 * size].sigmoid().chunk(3, 1)
-        cell = torch.addcmul(cell * forget, enter, sums[:, 3 * size :].tanh())
-        return leave * cell.tanh(), cell
+        opened, new, leave = sums.split([2 * size, size, size], 1)
+        enter, forget = opened.sigmoid().chunk(2, 1)
+        cell = torch.addcmul(cell * forget, enter, new.tanh())
+        return leave.sigmoid() * cell.tanh(), cell
