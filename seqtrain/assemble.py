@@ -121,7 +121,9 @@ def settle_precision(key: str, wanted: str, device: torch.device) -> str:
     if wanted == "bfloat16" and not able:
         what = "CPU" if device.type == "cpu" else "GPU"
         raise UserError(f"{key}=bfloat16: this {what} has no such arithmetic; {key}=auto will do")
-    return "bfloat16" if able and wanted == "auto" else wanted.replace("auto", "float32")
+    if wanted != "auto":
+        return wanted
+    return "bfloat16" if able else "float32"
 
 
 def open_trainer(cfg: Config, device: torch.device) -> Trainer:

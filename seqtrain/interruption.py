@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
 class Interrupted(SystemExit):
     """A signal ended the run."""
 
@@ -26,7 +29,7 @@ class Interruption:
         self.previous: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        for number in SIGNALS:
             try:
                 self.previous[number] = signal.signal(number, self.note)
             except ValueError:  # not in the main thread: signals are somebody else's

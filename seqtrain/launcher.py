@@ -27,12 +27,11 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from seqtrain import allocator, folder, sweep, threads
-from seqtrain.interruption import Interruption
+from seqtrain.interruption import SIGNALS, Interruption
 
 log = logging.getLogger(__name__)
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 PACKED = "hydra_plugins.seqtrain_launcher.Launcher"
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 COMMAND = "from seqtrain import launcher; launcher.work()"
 
 

@@ -289,7 +289,7 @@ def test_sampling_leaves_the_global_random_numbers_alone():
 @pytest.mark.parametrize("beam_size", [1, 3])
 @pytest.mark.parametrize(("model", "spec"), MODELS)
 def test_bfloat16_finds_what_float32_finds(model: str, spec: str, beam_size: int):
-    """Of a model whose scores are far apart; the probabilities are told to three digits."""
+    """Of a model whose scores are far apart: the same outputs but for one in four, and nearly their probabilities."""
     made, batch = lively(model, spec), asked(spec)
     exact, low = (
         make_decoder(beam_size=beam_size, max_length=6, precision=precision)(made, batch, END)
