@@ -20,6 +20,7 @@ import numpy as np
 from seqtrain import text
 from seqtrain.batch import Ragged
 from seqtrain.data.cache import prepared
+from seqtrain.interruption import SIGNALS
 from seqtrain.record import bar
 from seqtrain.text import Tokenizer
 
@@ -74,7 +75,7 @@ def beside(records: Sequence[Any], unit: str, work: Callable[[], object]) -> Ite
         return
 
     def quietly() -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
         with suppress(Exception):
