@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from seqtrain.batch import Batch
 from seqtrain.interruption import Interruption, Lost
+from seqtrain.products import by_columns
 from seqtrain.threads import launched
 
 log = logging.getLogger(__name__)
@@ -186,7 +187,8 @@ class Several(Team):
         told = torch.tensor([short, *signals, *there], dtype=loss.dtype, device=loss.device)
         notes = torch.cat([torch.stack([loss, count]), told])
         gradients = [
-            weight.new_zeros(weight.numel()) if weight.grad is None else weight.grad.flatten() for weight in weights
+            weight.new_zeros(weight.numel()) if weight.grad is None else as_they_lie(weight, weight.grad).flatten()
+            for weight in weights
         ]
         sizes = [len(gradient) for gradient in gradients]
         if self.common is None:
@@ -201,7 +203,8 @@ class Several(Team):
         shorts, *rest = map(int, notes[2:].tolist())
         self.asked = next(filter(None, rest[: self.size]), 0)
         for weight, gradient, holders in zip(weights, flat.split(sizes), rest[self.size :], strict=True):
-            weight.grad = gradient.view_as(weight) if holders else None  # None as with one: an optimizer leaves it out
+            shaped = as_they_lie(weight, gradient.view_as(as_they_lie(weight, weight)))
+            weight.grad = shaped if holders else None  # None as with one: an optimizer leaves it out
         return loss, count, shorts > 0
 
     def memory(self, like: Tensor, length: int) -> Tensor:
@@ -328,3 +331,8 @@ def lead(command: Callable[[], int]) -> int:
         return code
     finally:
         team.store.set("end", str(code))
+
+
+def as_they_lie(weight: Tensor, gradient: Tensor) -> Tensor:
+    """A gradient with the rows that its weight has in memory; the same once more gives it back."""
+    return gradient.t() if by_columns(weight) else gradient

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from seqtrain.batch import map_tensors
 from seqtrain.optimizer import make_optimizer, step
 
 KINDS = {
@@ -41,6 +42,30 @@ def test_an_update_is_that_of_torch_with_scaled_gradients(kind: str, scale: floa
     torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_how_a_weight_lies_in_memory_changes_no_update(kind: str):
+    """Also where the optimizer's state comes from a checkpoint, which keeps all by rows."""
+    torch.manual_seed(0)
+    plain, turned = nn.Linear(4, 3), nn.Linear(4, 3)
+    turned.load_state_dict(plain.state_dict())
+    turned.weight = nn.Parameter(turned.weight.detach().t().contiguous().t())
+    optimizers = [make_optimizer(KINDS[kind], model) for model in (plain, turned)]
+    for i in range(4):
+        gradients = [torch.randn(3, 4), torch.randn(3)]
+        for model, optimizer in zip((plain, turned), optimizers, strict=True):
+            if i == 2:
+                state = map_tensors(lambda t: t.detach().clone().contiguous(), optimizer.state_dict())
+                optimizer.load_state_dict(state)
+            for weight, gradient in zip(model.parameters(), gradients, strict=True):
+                weight.grad = torch.empty_like(weight).copy_(gradient)
+            step(optimizer, torch.tensor(0.5))
+            optimizer.zero_grad()
+    torch.testing.assert_close(turned.state_dict(), plain.state_dict(), rtol=0, atol=0)
+    assert turned.weight.stride() == (1, 3)
+    kept = [value for state in optimizers[1].state.values() for value in state.values() if value is not None]
+    assert {tuple(value.shape) for value in kept if value.ndim} == {(3, 4), (3,)}
+
+
 def test_vectors_are_not_decayed():
     groups = make_optimizer(KINDS["adamw"], nn.Linear(4, 3)).param_groups
     assert [(group["weight_decay"], [p.ndim for p in group["params"]]) for group in groups] == [(0.1, [2]), (0.0, [1])]
@@ -50,6 +75,7 @@ def test_vectors_are_not_decayed():
 def test_training_and_its_state_do_without_torchs_compiler():
     code = """
 import sys, torch
+from seqtrain.batch import map_tensors
 from seqtrain.optimizer import make_optimizer, step
 model = torch.nn.Linear(2, 2)
 optimizer = make_optimizer(lambda params: torch.optim.AdamW(params, lr=0.1), model)

@@ -7,23 +7,50 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from seqtrain import products
 from seqtrain.backbones.gru import GRU
 from seqtrain.backbones.lstm import LSTM
 from seqtrain.backbones.rnn import RNN
-from seqtrain.products import Linear, stepping
+from seqtrain.products import Linear, by_columns, filled, stepping, with_room
 
 
-@pytest.mark.parametrize("shape", [(5,), (32,), (3, 7), (4, 8)])
+@pytest.mark.parametrize("shape", [(5,), (64,), (3, 7), (4, 16)])
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_large_linear_map_has_the_gradients_of_a_plain_one(shape: tuple[int, ...], bias: bool):
+@pytest.mark.parametrize("vast", [products.VAST, 1])
+@pytest.mark.parametrize(("precision", "close"), [(torch.float32, 1e-4), (torch.bfloat16, 2e-2)])
+def test_a_large_linear_map_has_the_gradients_of_a_plain_one(
+    shape: tuple[int, ...], bias: bool, vast: int, precision: torch.dtype, close: float, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(products, "VAST", vast)
     torch.manual_seed(0)
     linear, x = Linear(512, 300, bias=bias), torch.randn(*shape, 512, requires_grad=True)
+    assert by_columns(linear.weight) == (vast == 1)
     outer, weights = torch.randn(*shape, 300), [x, *linear.parameters()]
-    found = linear(x)
-    wanted = F.linear(x, linear.weight, linear.bias)
+    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        found, wanted = linear(x), F.linear(x, linear.weight, linear.bias)
+    assert found.dtype == precision
     torch.testing.assert_close(found, wanted)
     gradients = [torch.autograd.grad((y * outer).sum(), weights) for y in (found, wanted)]
-    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
+    for ours, theirs in zip(*gradients, strict=True):
+        assert (ours - theirs).norm() / theirs.norm() < close
+    linear(x).sum().backward()
+    assert linear.weight.grad is not None
+    assert linear.weight.grad.stride() == linear.weight.stride()
+
+
+def test_rows_are_filled_up_where_they_are_if_zeros_follow():
+    made = with_room(torch.ones(5, 3))
+    made.fill_(2.0)
+    for rows in (made, torch.full((5, 3), 2.0), torch.full((64, 3), 2.0)[:5], torch.full((128, 3), 2.0)[64:69]):
+        there = filled(rows)
+        assert (there.data_ptr() == rows.data_ptr()) == (rows is made)
+        assert there[:5].eq(2.0).all()
+        assert there[5:].eq(0.0).all()
+        assert len(there) == 64
+    behind = torch.cat([torch.zeros(59, 3), torch.full((5, 3), 2.0)])  # the same shape, and other rows of it
+    assert filled(behind[59:])[:5].eq(2.0).all()
+    whole = torch.full((64, 3), 2.0)
+    assert filled(whole) is whole
 
 
 def test_a_large_linear_map_lays_out_the_weights_it_has_now():

@@ -16,6 +16,7 @@ from seqtrain.config import UserError
 from seqtrain.config.spelling import did_you_mean, near
 from seqtrain.data import report
 from seqtrain.metrics import Totals
+from seqtrain.products import with_room
 
 LOWER_IS_BETTER = frozenset({"loss", "perplexity", "bits_per_char", "mae", "rmse", "mse", "mase", "smape"})
 
@@ -127,7 +128,7 @@ class CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, scores: Tensor, target: Tensor, smoothing: float) -> Tensor:
         loss = torch.zeros((), device=scores.device)
-        gradient = torch.empty_like(scores) if ctx.needs_input_grad[0] else None
+        gradient = with_room(scores) if ctx.needs_input_grad[0] else None
         size = scores.size(1)
         rows = max(1, CrossEntropy.CHUNK // size) if scores.device.type == "cpu" else max(1, len(scores))
         for start in range(0, len(scores), rows):
