@@ -107,7 +107,7 @@ def scaling() -> dict[str, Row]:
         rows[f"vocabulary_{n}"] = Row((*TRANSLATION, *words), "target tokens")
     for n in (128, 256, 512, 1024):
         rows[f"hidden_{n}"] = Row((*TRANSLATION, f"model.hidden_size={n}"), "target tokens")
-    for n in (10_000, 20_000, 40_000):
+    for n in (20_000, 40_000, 80_000, 160_000):
         words = ("task=translation", f"data.size={n}", "trainer.epochs=1", "trainer.batch_size=64", *SAME)
         rows[f"examples_{n}"] = Row(words, "examples", "epoch")
     for name in ("translation", "sentiment", "forecasting"):
@@ -317,10 +317,10 @@ class Bench:
 
     def epoch(self) -> dict[str, Any]:
         """Seconds of an epoch, for the growth with the number of examples."""
-        for batch in self.job.train.only(5).epoch():
+        for batch in self.job.train.only(100).epoch():  # kernels are made, and memory taken, for all shapes
             self.trainer.update(self.job, [batch])
         rates = []
-        for epoch in range(2):
+        for epoch in range(3):
             begin, done = time.perf_counter(), 0
             for batch in self.job.train.epoch(epoch):
                 self.trainer.update(self.job, [batch])

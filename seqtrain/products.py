@@ -1,6 +1,6 @@
 """Matrix products, as fast as the processor can do them: the only place that knows oneDNN from torch's own.
 
-torch leaves float32 products to MKL. oneDNN reaches 1.1 to 1.2 times its rate on weights as they are, more on weights
+torch leaves float32 products to MKL. oneDNN reaches up to 1.2 times its rate on weights as they are, more on weights
 that are laid out as it reads them, which pays where they are read many times: in decoding (`laid_out`) and in a loop
 over positions that is trained (`stepping`).
 """
@@ -68,8 +68,8 @@ def product(x: Float[Tensor, "*N I"], weight: Tensor, bias: Float[Tensor, " O"] 
 
 
 class Product(torch.autograd.Function):
-    """A linear map in training, in 0.85 of MKL's time. Rows are filled up, as a kernel takes longer to make than to
-    use."""
+    """A linear map in training. Of MKL's time the forward pass takes 0.86, the gradient of the input 0.94, that of vast
+    weights 0.85. A kernel takes 1 to 5 ms to make, and so rows are filled up."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

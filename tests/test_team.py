@@ -19,7 +19,7 @@ import tiny
 import torch
 from test_train import assert_equal
 
-from seqtrain import assemble, cli, run
+from seqtrain import assemble, cli, products, run
 from seqtrain.batch import map_tensors, weave
 from seqtrain.checkpoint import Checkpoints
 from seqtrain.config import UserError
@@ -111,6 +111,16 @@ def test_two_processes_train_what_one_does(task: str, tmp_path: Path, capfd: pyt
     if one.training["carried"] is not None:
         small.same(two.training["carried"], one.training["carried"], 1e-4)
     assert not capfd.readouterr().err
+
+
+def test_gradients_are_added_up_however_their_weights_lie_in_memory(tmp_path: Path) -> None:
+    how = {"trainer__max_steps": 3, "model__hidden_size": 1024, "optimizer__eps": 1e-4, "model__dropout": 0.0}
+    assert products.VAST <= 1024 * 2048  # the layer that joins context and state
+    for size in (1, 2):
+        run.train(start(tmp_path / str(size), "translation", size, **how), tmp_path / str(size))
+    one, two = (last(tmp_path / str(size)).weights for size in (1, 2))
+    for name, weight in one.items():
+        torch.testing.assert_close(two[name], weight, rtol=1e-5, atol=1e-5, msg=name)
 
 
 def test_what_the_machine_shares_and_what_is_sent_are_the_same_sums(
