@@ -107,7 +107,7 @@ def scaling() -> dict[str, Row]:
         rows[f"vocabulary_{n}"] = Row((*TRANSLATION, *words), "target tokens")
     for n in (128, 256, 512, 1024):
         rows[f"hidden_{n}"] = Row((*TRANSLATION, f"model.hidden_size={n}"), "target tokens")
-    for n in (20_000, 40_000, 80_000, 160_000):
+    for n in (8_000, 16_000, 32_000, 64_000):
         words = ("task=translation", f"data.size={n}", "trainer.epochs=1", "trainer.batch_size=64", *SAME)
         rows[f"examples_{n}"] = Row(words, "examples", "epoch")
     for name in ("translation", "sentiment", "forecasting"):

@@ -79,14 +79,14 @@ class Product(torch.autograd.Function):
         return product(rows, weight, bias)[: x.shape[:-1].numel()].view(*x.shape[:-1], -1)
 
     @staticmethod
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,), (x, weight) = outer, ctx.saved_tensors
         gradient = gradient.flatten(0, -2)
         rows, inner = filled(gradient), None
         if ctx.needs_input_grad[0]:
             inner = product(rows, weight.t(), None)[: len(gradient)].view(ctx.shape)
         bias = gradient.sum(0) if ctx.needs_input_grad[2] else None
-        return inner, of_weight(x, rows, by_columns(weight)), bias
+        return inner, of_weight(x, rows, by_columns(weight)) if ctx.needs_input_grad[1] else None, bias
 
 
 def of_weight(x: Float[Tensor, "N I"], gradient: Float[Tensor, "N O"], columns: bool) -> Float[Tensor, "O I"]:
