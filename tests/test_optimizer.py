@@ -75,7 +75,6 @@ def test_vectors_are_not_decayed():
 def test_training_and_its_state_do_without_torchs_compiler():
     code = """
 import sys, torch
-from seqtrain.batch import map_tensors
 from seqtrain.optimizer import make_optimizer, step
 model = torch.nn.Linear(2, 2)
 optimizer = make_optimizer(lambda params: torch.optim.AdamW(params, lr=0.1), model)
