@@ -74,7 +74,7 @@ class Decoder:
     def walk(self, model: Generator, batch: Batch, end: int, bounds: Int[Tensor, " B"]) -> list[Hypothesis]:
         """One hypothesis a sentence, one item at a time, the best one or a sample."""
         assert batch.inputs is not None
-        step = graphed(model.step, batch.inputs.device) if self.graphs else model.step
+        step = graphed(model.step, batch.inputs.device, self.graphs)
         memory, state = model.start(batch)
         inputs, longest = batch.inputs, bounds.tolist()
         alive = list(range(len(longest)))  # the sentence of each row
@@ -143,7 +143,7 @@ class Beam:
 
     def search(self) -> list[Hypothesis]:
         assert self.batch.inputs is not None
-        step = graphed(self.model.step, self.batch.inputs.device) if self.graphs else self.model.step
+        step = graphed(self.model.step, self.batch.inputs.device, self.graphs)
         memory, state = self.model.start(self.batch)
         hidden, state = self.model.decode(self.batch.inputs, state, memory)
         sentences = list(range(len(self.bounds)))  # which sentence each group of rows belongs to

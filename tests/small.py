@@ -118,8 +118,11 @@ def with_padding(batch: Batch, source: int, target: int) -> Batch:
 
 
 def same(a: Any, b: Any, tolerance: float = 1e-5) -> None:
-    """Demands that tensors, or nested tuples of them, are equal but for rounding."""
-    if isinstance(a, tuple):
+    """Demands that tensors, or trees of them, are equal but for rounding."""
+    if isinstance(a, dict):
+        assert a.keys() == b.keys()
+        same(tuple(a.values()), tuple(b.values()), tolerance)
+    elif isinstance(a, tuple | list):
         assert len(a) == len(b)
         for one, other in zip(a, b, strict=True):
             same(one, other, tolerance)

@@ -1,7 +1,10 @@
-"""Graphs on a GPU that does not exist: what is captured leaves numbers that are none, until it is replayed."""
+"""Captured steps: recordings, and graphs on a GPU that does not exist, whose captures leave numbers that are none until
+they are replayed."""
 
+import subprocess
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -11,7 +14,7 @@ from torch import Tensor
 from seqtrain import graphs
 from seqtrain.batch import map_tensors, tensors
 from seqtrain.decode import Decoder
-from seqtrain.graphs import Graphed, graphed
+from seqtrain.graphs import Graph, Graphed, Recording, graphed
 
 WARMUP = 2
 CPU = torch.device("cpu")
@@ -22,6 +25,9 @@ class Fake:
 
     captures = 0
     replays = 0
+
+    def step(self, function: Callable[..., Any]) -> Graphed:
+        return Graphed(function, Graph)
 
     def capture(self, function: Callable[..., Any], inputs: Any, device: torch.device) -> Any:
         self.captures += 1
@@ -49,7 +55,7 @@ def walk(x: Tensor, state: tuple[Tensor, None], memory: dict[str, Tensor]) -> tu
 
 
 def test_a_step_is_replayed_on_what_it_is_given(fake: Fake):
-    step, memory = Graphed(walk), {"scale": torch.tensor([2.0, 3.0])}
+    step, memory = fake.step(walk), {"scale": torch.tensor([2.0, 3.0])}
     state, wanted_state, kept = (torch.zeros(2), None), (torch.zeros(2), None), []
     for i in range(6):
         if i == 4:
@@ -65,7 +71,7 @@ def test_a_step_is_replayed_on_what_it_is_given(fake: Fake):
 
 
 def test_what_is_given_stays_as_it_is(fake: Fake):
-    step, memory = Graphed(walk), {"scale": torch.ones(2)}
+    step, memory = fake.step(walk), {"scale": torch.ones(2)}
     given = [(torch.full((2,), float(i)), (torch.full((2,), -float(i)), None), memory) for i in range(5)]
     before = map_tensors(Tensor.clone, given)
     for arguments in given:
@@ -74,14 +80,14 @@ def test_what_is_given_stays_as_it_is(fake: Fake):
 
 
 def test_other_shapes_are_called_plainly_and_captured_anew(fake: Fake):
-    step, sizes = Graphed(lambda x: x + 1), [3] * 4 + [2] * 2 + [1] * 4 + [3] * 2
+    step, sizes = fake.step(lambda x: x + 1), [3] * 4 + [2] * 2 + [1] * 4 + [3] * 2
     for size in sizes:
         same(step(torch.arange(size)), torch.arange(size) + 1, 0)
     assert (fake.captures, fake.replays) == (2, 4)
 
 
 def test_a_number_that_changes_is_not_taken_for_a_constant(fake: Fake):
-    step = Graphed(lambda x, place: (x + place, place + 1))
+    step = fake.step(lambda x, place: (x + place, place + 1))
     place = 0
     for i in range(6):
         y, place = step(torch.zeros(1), place)
@@ -89,15 +95,93 @@ def test_a_number_that_changes_is_not_taken_for_a_constant(fake: Fake):
     assert fake.captures == 0
 
 
-def test_only_a_gpu_that_infers_has_graphs():
-    gpu = torch.device("cuda")
-    assert graphed(walk, CPU) is walk
-    assert graphed(walk, gpu) is walk
+def test_only_what_infers_is_captured():
+    cpu, gpu = CPU, torch.device("cuda")
+    assert graphed(walk, cpu, True) is walk
+    assert graphed(walk, gpu, True) is walk
     with torch.inference_mode():
-        assert graphed(walk, CPU) is walk
-        assert isinstance(graphed(walk, gpu), Graphed)
+        for device, on_cuda, capture in ((cpu, False, Recording), (gpu, True, Graph)):
+            made = graphed(walk, device, on_cuda)
+            assert isinstance(made, Graphed)
+            assert made.capture is capture
+        assert graphed(walk, gpu, False) is walk
+        assert graphed(walk, torch.device("mps"), True) is walk
 
 
+class Point(NamedTuple):
+    x: Tensor
+    y: int
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.tanh() + 1,
+        lambda x: x,
+        lambda x: {"a": [x.chunk(2)[1], None], "b": Point(torch.cat([x, x]), 3)},
+        lambda x: x.float().to(torch.float32) * x.size(0),
+        lambda x: torch.stack(x.unbind()).sort().values,
+        lambda x: (x, x),
+    ],
+)
+def test_a_recording_makes_what_the_function_makes(function: Callable[..., Any]):
+    recording = Recording(function, (torch.rand(4),))
+    for _ in range(3):
+        x = torch.rand(4)
+        found, wanted = recording((x,)), function(x)
+        assert type(found) is type(wanted)
+        same(found, wanted, 0)
+    assert recording.replay is not None
+
+
+@torch.inference_mode()
+def test_a_recording_tells_the_inputs_apart_though_they_were_one_tensor():
+    recording = Recording(torch.sub, (torch.ones(2),) * 2)
+    for i in range(3):
+        same(recording((torch.ones(2), torch.full((2,), float(i)))), torch.full((2,), 1.0 - i), 0)
+    assert recording.replay is not None
+
+
+def numpy_on_the_way(x: Tensor) -> Tensor:
+    return torch.from_numpy(x.numpy() + 1)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x + 1 if x[0] > 0.5 else x - 1,
+        lambda x: x * x.max().item(),
+        lambda x: x.clone().add_(1),
+        numpy_on_the_way,
+        torch.rand_like,
+    ],
+    ids=["branch", "item", "in place", "numpy", "random"],
+)
+def test_what_more_than_operations_is_stays_a_plain_function(function: Callable[..., Any]):
+    recording = Recording(function, (torch.tensor([1.0, 0.5]),))
+    for seed, x in enumerate((torch.tensor([0.0, 2.0]), torch.tensor([1.0, 3.0]))):
+        torch.manual_seed(seed)
+        found = recording((x,))
+        if function is torch.rand_like and not seed:
+            continue  # made twice, to see that it differs
+        torch.manual_seed(seed)
+        same(found, function(x), 0)
+    assert recording.replay is None
+
+
+def test_a_recording_needs_no_compiler():
+    """torch imports it, for 1.3 s, for whatever records operations and does not say no."""
+    code = (
+        "import sys, torch\nfrom seqtrain.graphs import Recording\n"
+        "with torch.inference_mode():\n    made = Recording(torch.tanh, (torch.ones(2),))\n"
+        "assert made.replay\nassert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("capture", [Graph, Recording])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("how", [{}, {"temperature": 1.0}, {"beam_size": 3}], ids=["greedy", "sampled", "beam"])
 @pytest.mark.parametrize(
@@ -109,19 +193,33 @@ def test_only_a_gpu_that_infers_has_graphs():
         ("one_to_many", "one to tokens", {"backbone": "feedforward"}),
     ],
 )
-def test_decoding_by_graphs_finds_the_same(
-    model: str, spec: str, changes: Any, how: Any, precision: str, fake: Fake, monkeypatch: pytest.MonkeyPatch
+def test_decoding_by_captures_finds_the_same(
+    model: str,
+    spec: str,
+    changes: Any,
+    how: Any,
+    precision: str,
+    capture: Any,
+    fake: Fake,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     batch = make_batch(spec, lengths=(1, 1, 1))
     settings = {"beam_size": 1, "length_penalty": 1.0, "temperature": 0.0, "top_k": 0, "top_p": 1.0}
     settings |= {"max_length": 12, "precision": precision, "graphs": False, "seed": 0, **how}
-    lengths = set()
+    lengths, captured = set(), []
+
+    def captures(*given: Any) -> Any:
+        captured.append(capture(*given))
+        return captured[-1]
+
     for seed in range(4):
         made = make_model(model, spec, seed=seed, **changes)
         with monkeypatch.context() as context:
+            context.setattr("seqtrain.decode.graphed", lambda function, device, on_cuda: function)
             plain = Decoder(**settings)(made, batch, 3)
-            context.setattr("seqtrain.decode.graphed", lambda function, device: Graphed(function))
-            assert Decoder(**settings | {"graphs": True})(made, batch, 3) == plain
+            context.setattr("seqtrain.decode.graphed", lambda function, device, on_cuda: Graphed(function, captures))
+            assert Decoder(**settings)(made, batch, 3) == plain
         lengths |= {len(found.ids) for found in plain}
-    assert fake.replays > fake.captures > 0
+    assert all(one.replay is not None for one in captured)
+    assert any(one.checked for one in captured) if capture is Recording else fake.replays > fake.captures > 0
     assert len(lengths) > 1  # some have ended while others were replayed
