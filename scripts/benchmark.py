@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice, pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -34,6 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "outputs" / "benchmark"
 REPEATS = 5
 SIZES = (512, 1024, 2048)  # of the square matrices
+PARTS = 25  # of an epoch
 MIB = 1024**2 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
 
 
@@ -68,6 +70,8 @@ FORECASTING = (
     *("task.horizon=96", "model.embedding_size=1", "model.hidden_size=128", "model.num_layers=2"),
     *("model.bidirectional=false", "model.pooling=last", "trainer.batch_size=128", *SAME),
 )
+DATES = ("task=translation", "trainer.epochs=1", "trainer.batch_size=64", *SAME)
+EXAMPLES = (8_000, 16_000, 32_000, 64_000)
 BF16 = ("trainer.precision=bfloat16",)
 AUTO = ("trainer.precision=auto",)  # of the updates before decoding
 LOW = ("decode.precision=bfloat16",)
@@ -107,9 +111,9 @@ def scaling() -> dict[str, Row]:
         rows[f"vocabulary_{n}"] = Row((*TRANSLATION, *words), "target tokens")
     for n in (128, 256, 512, 1024):
         rows[f"hidden_{n}"] = Row((*TRANSLATION, f"model.hidden_size={n}"), "target tokens")
-    for n in (8_000, 16_000, 32_000, 64_000):
-        words = ("task=translation", f"data.size={n}", "trainer.epochs=1", "trainer.batch_size=64", *SAME)
-        rows[f"examples_{n}"] = Row(words, "examples", "epoch")
+    for n in EXAMPLES:
+        rows[f"examples_{n}"] = Row((*DATES, f"data.size={n}"), "examples", "epoch")
+    rows["examples_doubled"] = Row(DATES, "times the seconds of half as many", "doubling")
     for name in ("translation", "sentiment", "forecasting"):
         for n in (1, 2):
             words = (*ROWS[name].overrides, f"device.processes={n}")
@@ -347,7 +351,7 @@ def measure(name: str, train_steps: int) -> dict[str, Any]:
 
     row = {**ROWS, **scaling()}[name]
     with tempfile.TemporaryDirectory() as folder:
-        if row.measure in ("start", "command"):
+        if row.measure in ("start", "command", "doubling"):
             return globals()[row.measure](row, Path(folder))
         bench = Bench(row, Path(folder), train_steps)
         low = row.measure == "training" and bench.trainer.precision == "bfloat16"
@@ -398,6 +402,27 @@ def command(row: Row, folder: Path) -> dict[str, Any]:
         (begin, before), *_, (end, after) = updates(row, folder / str(turn), 40)[9:]
         rates.append((after - before) / (end - begin))
     return {"rates": rates, "rate": median(rates)}
+
+
+def doubling(row: Row, folder: Path) -> dict[str, Any]:
+    """How much longer an epoch takes than one of half as many examples. A part of each is made in turn, so that the
+    machine's drift is in all of them."""
+    benches = [Bench(replace(row, overrides=(*row.overrides, f"data.size={n}")), folder, 0) for n in EXAMPLES]
+    for bench in benches:
+        for batch in bench.job.train.only(100).epoch():
+            bench.trainer.update(bench.job, [batch])
+    seconds = []
+    for epoch in range(REPEATS):
+        seconds.append([0.0] * len(benches))
+        epochs = [bench.job.train.epoch(epoch) for bench in benches]
+        for part in range(PARTS):
+            for i, bench in enumerate(benches):
+                begin = time.perf_counter()
+                for batch in islice(epochs[i], None if part == PARTS - 1 else EXAMPLES[i] // 64 // PARTS):
+                    bench.trainer.update(bench.job, [batch])
+                seconds[-1][i] += time.perf_counter() - begin
+    rates = [twice / once for row in seconds for once, twice in pairwise(row)]
+    return {"rates": rates, "rate": median(rates), "seconds": seconds}
 
 
 def updates(row: Row, folder: Path, count: int) -> list[list[float]]:
