@@ -117,7 +117,7 @@ def scaling() -> dict[str, Row]:
     for name in ("translation", "sentiment", "forecasting"):
         for n in (1, 2):
             words = (*ROWS[name].overrides, f"device.processes={n}")
-            rows[f"processes_{n}_{name}"] = Row(words, ROWS[name].unit, "command")
+            rows[f"processes_{n}_{name}"] = Row(words, "target values", "command")
     return rows
 
 
