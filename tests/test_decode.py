@@ -169,6 +169,21 @@ def test_a_beam_stays_full_where_a_hypothesis_ends():
     assert beam_of({END: [0.33, 0.32, 1e-9, 0.35], 1: [0.003, 0.003, 0.004, 0.99]}, 2, 2.0) == [1]
 
 
+@pytest.mark.parametrize("size", [1, 3, 20])
+@pytest.mark.parametrize("items", [7, 16, 48])
+def test_a_beam_goes_on_with_the_best_of_all_continuations(items: int, size: int):
+    torch.manual_seed(0)
+    outputs, totals = torch.randn(2 * size, items), torch.randn(2, size).sort(descending=True).values
+    totals[0, 1:] = -torch.inf  # one hypothesis alone may be extended
+    beam = Beam(Chain({}), asked(TINY, rows=2), END, torch.tensor([4, 4]), size, 1.0)
+    found, parents, chosen = beam.extend(outputs, totals)
+    sums = (outputs.log_softmax(1).view(2, size, items) + totals[..., None]).flatten(1)
+    wanted, places = sums.topk(min(2 * size, size * items))
+    torch.testing.assert_close(found, wanted)
+    there = wanted.isfinite()
+    assert torch.equal((parents * items + chosen)[there], places[there])
+
+
 def test_the_length_penalty_favours_long_outputs():
     made, batch = lively("seq2seq", "tokens to tokens", 1), asked("tokens to tokens", rows=8)
     items = [
