@@ -321,16 +321,18 @@ class Bench:
 
     def epoch(self) -> dict[str, Any]:
         """Seconds of an epoch, for the growth with the number of examples."""
-        for batch in self.job.train.only(100).epoch():  # kernels are made, and memory taken, for all shapes
+        self.seconds(self.job.train.only(100).epoch())  # kernels are made, and memory taken, for all shapes
+        count = len(self.records["train"])
+        rates = [count / self.seconds(self.job.train.epoch(epoch)) for epoch in range(3)]
+        return {"rates": rates, "seconds": count / median(rates)}
+
+    def seconds(self, batches: Iterator[Any]) -> float:
+        """How long an update on each of the batches takes."""
+        begin = time.perf_counter()
+        for batch in batches:
             self.trainer.update(self.job, [batch])
-        rates = []
-        for epoch in range(3):
-            begin, done = time.perf_counter(), 0
-            for batch in self.job.train.epoch(epoch):
-                self.trainer.update(self.job, [batch])
-                done += len(batch.target)
-            rates.append(done / (time.perf_counter() - begin))
-        return {"rates": rates, "seconds": len(self.records["train"]) / median(rates)}
+        self.wait()
+        return time.perf_counter() - begin
 
 
 def write_texts(folder: Path) -> None:
@@ -409,19 +411,16 @@ def doubling(row: Row, folder: Path) -> dict[str, Any]:
     machine's drift is in all of them."""
     benches = [Bench(replace(row, overrides=(*row.overrides, f"data.size={n}")), folder, 0) for n in EXAMPLES]
     for bench in benches:
-        for batch in bench.job.train.only(100).epoch():
-            bench.trainer.update(bench.job, [batch])
+        bench.seconds(bench.job.train.only(100).epoch())
     seconds = []
     for epoch in range(REPEATS):
         seconds.append([0.0] * len(benches))
         epochs = [bench.job.train.epoch(epoch) for bench in benches]
         for part in range(PARTS):
             for i, bench in enumerate(benches):
-                begin = time.perf_counter()
-                for batch in islice(epochs[i], None if part == PARTS - 1 else EXAMPLES[i] // 64 // PARTS):
-                    bench.trainer.update(bench.job, [batch])
-                seconds[-1][i] += time.perf_counter() - begin
-    rates = [twice / once for row in seconds for once, twice in pairwise(row)]
+                count = None if part == PARTS - 1 else EXAMPLES[i] // 64 // PARTS
+                seconds[-1][i] += bench.seconds(islice(epochs[i], count))
+    rates = [twice / once for spent in seconds for once, twice in pairwise(spent)]
     return {"rates": rates, "rate": median(rates), "seconds": seconds}
 
 

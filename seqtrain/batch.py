@@ -199,11 +199,20 @@ def map_tensors(function: Callable[[Tensor], Any], tree: Any) -> Any:
     return tree
 
 
+def leaves(tree: Any) -> Iterator[Any]:
+    """What a tree holds, in order, tensors and others."""
+    if isinstance(tree, tuple | list):
+        for item in tree:
+            yield from leaves(item)
+    elif isinstance(tree, dict):
+        yield from leaves(tuple(tree.values()))
+    else:
+        yield tree
+
+
 def tensors(tree: Any) -> list[Tensor]:
     """The tensors of a tree, in order."""
-    found: list[Tensor] = []
-    map_tensors(found.append, tree)
-    return found
+    return [leaf for leaf in leaves(tree) if isinstance(leaf, Tensor)]
 
 
 def join(trees: Sequence[Any]) -> Any:

@@ -19,7 +19,9 @@ from seqtrain.models.base import Generator
 
 UNBOUNDED = 500  # items of an output that has no source to bound it and no `max_length`
 GROUPS = 16  # the sizes of vocabularies are multiples of it
-LOOKAHEAD = 2  # finds what no end to it finds for 994 and more of 1,000 sentences of Multi30k, in half of the time
+# With length penalties up to 1 it finds what no end to it finds, for 994 and more of 1,000 sentences of Multi30k, in
+# half of the time.
+LOOKAHEAD = 2
 
 
 class Hypothesis(NamedTuple):
@@ -180,13 +182,13 @@ class Beam:
         look for those first takes half the time.
         """
         groups = math.gcd(outputs.size(1), GROUPS)
-        totals = outputs.float().log_softmax(1).view(*totals.shape, groups, -1).add_(totals[..., None, None])
-        width = totals.size(3)
-        maxima = totals.amax(2).flatten(1)
+        sums = outputs.float().log_softmax(1).view(*totals.shape, groups, -1).add_(totals[..., None, None])
+        width = sums.size(3)
+        maxima = sums.amax(2).flatten(1)
         columns = maxima.topk(min(2 * self.size, maxima.size(1)), sorted=False).indices
         firsts = columns // width * outputs.size(1) + columns % width
         places = (firsts[..., None] + torch.arange(0, outputs.size(1), width, device=firsts.device)).flatten(1)
-        best, order = totals.flatten(1).gather(1, places).topk(min(2 * self.size, places.size(1)))
+        best, order = sums.flatten(1).gather(1, places).topk(min(2 * self.size, places.size(1)))
         places = places.gather(1, order)
         return best, places // outputs.size(1), places % outputs.size(1)
 

@@ -3,14 +3,14 @@ time goes into calling it. After some plain calls with the same shapes a step is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from seqtrain.batch import map_tensors, tensors
+from seqtrain.batch import leaves, map_tensors, tensors
 
 WARMUP = 16  # plain calls with the same shapes before a capture, which takes the time of several
 
@@ -18,10 +18,12 @@ WARMUP = 16  # plain calls with the same shapes before a capture, which takes th
 def graphed(function: Callable[..., Any], device: torch.device, on_cuda: bool) -> Callable[..., Any]:
     """The function, captured when it has been called often enough: on CPU, on CUDA if so wished, where nothing is to be
     differentiated."""
-    captures: dict[str, Any] = {"cpu": Recording} | ({"cuda": Graph} if on_cuda else {})
-    if device.type not in captures or not torch.is_inference_mode_enabled():
-        return function
-    return Graphed(function, captures[device.type])
+    if torch.is_inference_mode_enabled():
+        if device.type == "cpu":
+            return Graphed(function, Recording)
+        if device.type == "cuda" and on_cuda:
+            return Graphed(function, Graph)
+    return function
 
 
 class Graphed:
@@ -49,17 +51,6 @@ class Graphed:
         if self.captured is None:
             self.captured = self.capture(self.function)
         return self.captured(given)
-
-
-def leaves(tree: Any) -> Iterator[Any]:
-    """What nested tuples, lists and dicts are made of."""
-    if isinstance(tree, tuple | list):
-        for item in tree:
-            yield from leaves(item)
-    elif isinstance(tree, dict):
-        yield from leaves(tuple(tree.values()))
-    else:
-        yield tree
 
 
 # ---------------------------------------------------------------------------------------- CPU

@@ -26,9 +26,6 @@ class Fake:
     captures = 0
     replays = 0
 
-    def step(self, function: Callable[..., Any]) -> Graphed:
-        return Graphed(function, Graph)
-
     def capture(self, function: Callable[..., Any], inputs: Any, device: torch.device) -> Any:
         self.captures += 1
         outputs = map_tensors(lambda tensor: torch.full_like(tensor, -1), function(*inputs))
@@ -55,7 +52,7 @@ def walk(x: Tensor, state: tuple[Tensor, None], memory: dict[str, Tensor]) -> tu
 
 
 def test_a_step_is_replayed_on_what_it_is_given(fake: Fake):
-    step, memory = fake.step(walk), {"scale": torch.tensor([2.0, 3.0])}
+    step, memory = Graphed(walk, Graph), {"scale": torch.tensor([2.0, 3.0])}
     state, wanted_state, kept = (torch.zeros(2), None), (torch.zeros(2), None), []
     for i in range(6):
         if i == 4:
@@ -71,7 +68,7 @@ def test_a_step_is_replayed_on_what_it_is_given(fake: Fake):
 
 
 def test_what_is_given_stays_as_it_is(fake: Fake):
-    step, memory = fake.step(walk), {"scale": torch.ones(2)}
+    step, memory = Graphed(walk, Graph), {"scale": torch.ones(2)}
     given = [(torch.full((2,), float(i)), (torch.full((2,), -float(i)), None), memory) for i in range(5)]
     before = map_tensors(Tensor.clone, given)
     for arguments in given:
@@ -80,14 +77,14 @@ def test_what_is_given_stays_as_it_is(fake: Fake):
 
 
 def test_other_shapes_are_called_plainly_and_captured_anew(fake: Fake):
-    step, sizes = fake.step(lambda x: x + 1), [3] * 4 + [2] * 2 + [1] * 4 + [3] * 2
+    step, sizes = Graphed(lambda x: x + 1, Graph), [3] * 4 + [2] * 2 + [1] * 4 + [3] * 2
     for size in sizes:
         same(step(torch.arange(size)), torch.arange(size) + 1, 0)
     assert (fake.captures, fake.replays) == (2, 4)
 
 
 def test_a_number_that_changes_is_not_taken_for_a_constant(fake: Fake):
-    step = fake.step(lambda x, place: (x + place, place + 1))
+    step = Graphed(lambda x, place: (x + place, place + 1), Graph)
     place = 0
     for i in range(6):
         y, place = step(torch.zeros(1), place)
