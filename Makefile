@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train test faults check readme results bench tensorboard
+.PHONY: help train test faults check docs readme results bench tensorboard
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,13 +18,16 @@ test: $(VENV)/installed  ## make the environment and run the tests
 faults: $(VENV)/installed  ## the long form of the tests of faults: kills, damage, full disks (an hour or two of one core)
 	$(BIN)/pytest tests/faults --long -s
 
-check: $(VENV)/installed  ## format, lint and types
+check: $(VENV)/installed docs  ## format, lint, types, and the docs site
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
+docs: $(VENV)/installed  ## build the docs site: build/site/index.html
+	$(BIN)/python docs/build.py
+
 readme: $(VENV)/installed  ## run the commands of README.md as they are written (long)
-	$(BIN)/pytest tests/test_readme.py --as-written
+	$(BIN)/pytest tests/test_docs.py -k README --as-written
 
 results: $(VENV)/installed  ## train what RESULTS.md reports, or ROWS="sst2 weather" of it, and rewrite it (hours)
 	$(BIN)/python scripts/results.py $(ROWS)

@@ -1,7 +1,7 @@
 """Where Hydra looks for launchers: in the package of this name, and nowhere else."""
 
-from seqtrain.launcher import Packed
+from seqtrain.commands.launcher import Launcher
 
 
-class Launcher(Packed):
-    """The launcher of `jobs=N`."""
+class SeqtrainLauncher(Launcher):
+    """The launcher of a sweep."""

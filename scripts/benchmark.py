@@ -3,6 +3,7 @@
 python scripts/benchmark.py                   every row
 python scripts/benchmark.py translation       the rows whose names begin so
 python scripts/benchmark.py --scaling         cost against length, vocabulary, width, examples, processes
+python scripts/benchmark.py --kernels         how much faster the accelerated model is than the plain one, in turn
 
 Each row is a process of its own. Results go to outputs/benchmark/DATE.json and are shown beside the newest one before,
 as ratios. The limit is the best rate of square matrix products in the row's own type, measured in the same process
@@ -29,11 +30,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from seqtrain import allocator, threads
+from seqtrain.machine import allocator, threads
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "outputs" / "benchmark"
 REPEATS = 5
+KERNELS = ("plain", "auto")
 SIZES = (512, 1024, 2048)  # of the square matrices
 PARTS = 25  # of an epoch
 MIB = 1024**2 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
@@ -98,6 +100,10 @@ ROWS = {
     "characters_sampling_bf16": Row((*CHARACTERS, *LOW), "characters", "sampling"),
     "forecasting": Row(FORECASTING, "windows"),
     "forecasting_bf16": Row((*FORECASTING, *BF16), "windows"),
+    "mingru_256": Row(("mingru", "256"), "times the speed of nn.GRU", "layer"),
+    "mingru_1024": Row(("mingru", "1024"), "times the speed of nn.GRU", "layer"),
+    "mingru_4096": Row(("mingru", "4096"), "times the speed of nn.GRU", "layer"),
+    "transformer_128": Row(("transformer", "128"), "times the speed of nn.TransformerEncoder", "layer"),
 }
 
 
@@ -130,10 +136,9 @@ class Bench:
     def __init__(self, row: Row, folder: Path, train_steps: int):
         import torch
 
-        from seqtrain import assemble
-        from seqtrain import folder as folders
-        from seqtrain.checkpoint import Checkpoints
-        from seqtrain.config import build, compose, sources
+        from seqtrain.commands import run_folder as folders
+        from seqtrain.commands.assembly import Assembly
+        from seqtrain.config import compose, sources
 
         folders.register_resolvers()
         self.row, self.train_steps = row, train_steps
@@ -141,16 +146,11 @@ class Bench:
         words = [word.replace("{folder}", str(folder)) for word in row.overrides]
         cfg: dict[str, Any] = compose.compose(sources.Configs(), words).config | {"trust": True}
         (folder / "config.yaml").write_text("")
-        self.device = assemble.open_device(cfg)
-        self.trainer = assemble.open_trainer(cfg, self.device)
-        self.task = build(cfg["task"], True)
-        source = assemble.open_data(cfg, self.task)
-        self.records = {split: assemble.read(source, split) for split in ("train", "valid", "test")}
-        self.task.fit(self.records["train"])
         torch.manual_seed(0)
-        self.job = assemble.open_job(
-            cfg, self.device, self.task, self.trainer, self.records, Checkpoints(folder), baseline=str
-        )
+        parts = Assembly(cfg, folder)
+        self.task: Any = parts.task
+        self.device, self.trainer = parts.device, parts.trainer
+        self.records, self.job = parts.records, parts.job
         self.batches = self.endless()
 
     def endless(self) -> Iterator[Any]:
@@ -167,7 +167,7 @@ class Bench:
             torch.cuda.synchronize()
 
     def count(self, batch: Any) -> int:
-        return len(batch.target) if self.row.unit in ("samples", "windows") else len(batch.index)
+        return len(batch.target) if self.row.unit in ("samples", "windows") else int(batch.target_lengths.sum())
 
     def training(self) -> dict[str, Any]:
         """Rates of whole updates; then, in some more of them, where the time goes and what is useful work."""
@@ -191,7 +191,7 @@ class Bench:
         """The share of an update's time that goes into each part."""
         import torch
 
-        from seqtrain import optimizer
+        from seqtrain.engine import optimizer
 
         spent: dict[str, float] = defaultdict(float)
 
@@ -275,7 +275,7 @@ class Bench:
         """The model after some training, kept for the next time: what an untrained one writes has no length."""
         from safetensors.torch import load_file, save_file
 
-        from seqtrain.checkpoint import put_weights, weights_of
+        from seqtrain.engine.checkpoint import put_weights, weights_of
 
         model, steps = self.job.model, self.train_steps
         size = sum(parameter.numel() for parameter in model.parameters())
@@ -306,7 +306,7 @@ class Bench:
         """One text, one character after the other, by an untrained model: any character costs the same."""
         import torch
 
-        from seqtrain.text import END
+        from seqtrain.codecs.text import END
 
         model: Any = self.job.model.eval()
         with torch.no_grad():
@@ -319,9 +319,19 @@ class Bench:
             rates.append(len(answer["output"]) / (time.perf_counter() - begin))
         return {"rates": rates[1:]}
 
+    def portion(self) -> float:
+        """CPU seconds of a few updates, or of a few predictions by an untrained model."""
+        begin = time.process_time()
+        if self.row.measure == "training":
+            self.seconds(islice(self.batches, 4))
+        else:
+            asked = [""] if self.row.measure == "sampling" else [pair.source for pair in self.records["test"][:64]]
+            self.task.predict(self.job.model.eval(), asked, replace(self.job.decoder, max_length=20))
+        return time.process_time() - begin
+
     def epoch(self) -> dict[str, Any]:
         """Seconds of an epoch, for the growth with the number of examples."""
-        self.seconds(self.job.train.only(100).epoch())  # kernels are made, and memory taken, for all shapes
+        self.seconds(self.job.train.first_batches(100).epoch())  # kernels are made, and memory taken, for all shapes
         count = len(self.records["train"])
         rates = [count / self.seconds(self.job.train.epoch(epoch)) for epoch in range(3)]
         return {"rates": rates, "seconds": count / median(rates)}
@@ -344,16 +354,20 @@ def write_texts(folder: Path) -> None:
     (folder / "texts.csv").write_text("\n".join(["text,label", *lines]) + "\n", encoding="utf-8")
 
 
+def prepare() -> None:
+    threads.limit_spinning()
+    allocator.keep_freed_memory()
+    allocator.limit_kernel_cache()
+
+
 def measure(name: str, train_steps: int) -> dict[str, Any]:
     """One row, in this process, which is prepared as the command prepares its own."""
-    threads.wait_politely()
-    allocator.keep_memory()
-    allocator.bound_kernels()
+    prepare()
     import torch
 
     row = {**ROWS, **scaling()}[name]
     with tempfile.TemporaryDirectory() as folder:
-        if row.measure in ("start", "command", "doubling"):
+        if row.measure in ("start", "command", "doubling", "layer"):
             return globals()[row.measure](row, Path(folder))
         bench = Bench(row, Path(folder), train_steps)
         low = row.measure == "training" and bench.trainer.precision == "bfloat16"
@@ -411,7 +425,7 @@ def doubling(row: Row, folder: Path) -> dict[str, Any]:
     machine's drift is in all of them."""
     benches = [Bench(replace(row, overrides=(*row.overrides, f"data.size={n}")), folder, 0) for n in EXAMPLES]
     for bench in benches:
-        bench.seconds(bench.job.train.only(100).epoch())
+        bench.seconds(bench.job.train.first_batches(100).epoch())
     seconds = []
     for epoch in range(REPEATS):
         seconds.append([0.0] * len(benches))
@@ -422,6 +436,54 @@ def doubling(row: Row, folder: Path) -> dict[str, Any]:
                 seconds[-1][i] += bench.seconds(islice(epochs[i], count))
     rates = [twice / once for spent in seconds for once, twice in pairwise(spent)]
     return {"rates": rates, "rate": median(rates), "seconds": seconds}
+
+
+def against_plain(name: str) -> dict[str, Any]:
+    """Times that device.kernels=auto is faster than plain, by portions in turn: in CPU time, which a busy machine
+    changes least. The first two are not counted: in them ways are tried and kernels made."""
+    prepare()
+    with tempfile.TemporaryDirectory() as folder:
+        kinds = [replace(ROWS[name], overrides=(*ROWS[name].overrides, f"device.kernels={k}")) for k in KERNELS]
+        benches = [Bench(row, Path(folder), 0) for row in kinds]
+        seconds = [[bench.portion() for bench in benches] for _ in range(2 + 2 * REPEATS)][2:]
+    plain, auto = (median(column) for column in zip(*seconds, strict=True))
+    return {"rates": [one / other for one, other in seconds], "rate": plain / auto}
+
+
+def layer(row: Row, folder: Path) -> dict[str, Any]:
+    """How many times as fast as layers of torch a backbone of 256 numbers trains on 4,096 positions, in turns. Seconds
+    are those of the processor, so that a neighbour counts for less."""
+    import torch
+    from torch import nn
+
+    from seqtrain.config import build, compose, sources
+    from seqtrain.machine.accelerate import accelerate
+    from seqtrain.machine.kernels import Kernels
+
+    name, length = row.overrides[0], int(row.overrides[1])
+    made = compose.compose(sources.Configs(), [f"backbone={name}"]).config["backbone"]
+    layers = {"mingru": 1, "transformer": 2}[name]
+    sizes = {"input_size": 256, "hidden_size": 256, "num_layers": layers, "dropout": 0.0, "causal": True}
+    ours: Any = build(made, **sizes, summary_size=None)
+    accelerate(ours, Kernels())
+    x = torch.randn(4096 // length, length, 256)
+    if name == "mingru":
+        plain: Any = nn.GRU(256, 256, batch_first=True)
+        theirs = lambda: plain(x)[0]  # noqa: E731
+    else:
+        one = nn.TransformerEncoderLayer(256, 4, 1024, 0.0, "gelu", batch_first=True, norm_first=True)
+        plain = nn.TransformerEncoder(one, layers, nn.LayerNorm(256), enable_nested_tensor=False)
+        future = nn.Transformer.generate_square_subsequent_mask(length)
+        theirs = lambda: plain(x, mask=future, is_causal=True)  # noqa: E731
+    rates = []
+    for _ in range(REPEATS + 1):
+        seconds = []
+        for forward in (lambda: ours(x)[0], theirs):
+            begin = time.process_time()
+            forward().square().mean().backward()
+            seconds.append(time.process_time() - begin)
+        rates.append(seconds[1] / seconds[0])
+    return {"rates": rates[1:], "rate": median(rates[1:])}
 
 
 def updates(row: Row, folder: Path, count: int) -> list[list[float]]:
@@ -438,9 +500,9 @@ def watch(count: int, words: list[str]) -> None:
 
     found: list[tuple[float, int]] = []
 
-    def watched(config: dict[str, Any], place: Path, **how: bool) -> float:
-        from seqtrain.run import train
-        from seqtrain.train import Trainer
+    def watched(config: dict[str, Any], place: Path, resume: bool = False) -> float:
+        from seqtrain.commands.train import train
+        from seqtrain.engine.trainer import Trainer
 
         update = Trainer.update
 
@@ -453,7 +515,7 @@ def watch(count: int, words: list[str]) -> None:
             return given
 
         Trainer.update = counted  # pyright: ignore[reportAttributeAccessIssue]
-        return train(config, place, **how)
+        return train(config, place, resume)
 
     cli.train = watched
     sys.exit(cli.main(words))
@@ -466,6 +528,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"first letters of {', '.join(ROWS)}")
     parser.add_argument("--scaling", action="store_true", help="the tables of growth instead")
+    parser.add_argument("--kernels", action="store_true", help="the accelerated model against the plain one instead")
     parser.add_argument("--train-steps", type=int, default=400, help="updates before decoding")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--updates", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
@@ -473,9 +536,11 @@ def main() -> None:
     if args.updates:
         return watch(int(args.updates[0]), args.updates[1:])
     if args.one:
-        return print(json.dumps(measure(args.one, args.train_steps)))
+        return print(json.dumps(against_plain(args.one) if args.kernels else measure(args.one, args.train_steps)))
     rows = scaling() if args.scaling else ROWS
     chosen = [name for name in rows if not args.rows or name.startswith(tuple(args.rows))]
+    if args.kernels:
+        chosen = [name for name in chosen if rows[name].measure in ("training", "decoding", "sampling")]
     if not chosen:
         parser.error(f"no such row; there are {', '.join(rows)}")
     before = newest()
@@ -484,13 +549,16 @@ def main() -> None:
     results = {}
     for name in chosen:
         command = [sys.executable, __file__, "--one", name, "--train-steps", str(args.train_steps)]
+        command += ["--kernels"] * args.kernels
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         if done.returncode:
             print(f"{name:26} failed", flush=True)
             continue
         results[name] = json.loads(done.stdout.splitlines()[-1])
-        print(told(name, rows[name].unit, results[name], before.get(name)), flush=True)
-        file.write_text(json.dumps(results, indent=1) + "\n")
+        unit = "times as fast as plain" if args.kernels else rows[name].unit
+        print(told(name, unit, results[name], None if args.kernels else before.get(name)), flush=True)
+        if not args.kernels:
+            file.write_text(json.dumps(results, indent=1) + "\n")
     return None
 
 
@@ -505,7 +573,9 @@ def newest() -> dict[str, Any]:
 def told(name: str, unit: str, found: dict[str, Any], before: dict[str, Any] | None) -> str:
     low, high = min(found["rates"]), max(found["rates"])
     rate = f"{found['rate']:,.2f}" if found["rate"] < 100 else f"{found['rate']:,.0f}"
-    line = f"{name:26} {rate:>9} {unit}{'' if 'seconds' in unit else '/s'} ({low:,.4g} to {high:,.4g})"
+    line = (
+        f"{name:26} {rate:>9} {unit}{'' if unit.startswith(('seconds', 'times')) else '/s'} ({low:,.4g} to {high:,.4g})"
+    )
     if "share" in found:
         line += f", {found['share']:.0%} of the limit ({found['limit'] / 1e9:,.0f} GFLOP/s)"
         line += f", {found['padding']:.1%} padding; "

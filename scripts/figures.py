@@ -14,7 +14,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from seqtrain import load, plots
+from seqtrain import load
+from seqtrain.evaluation import plots
 from seqtrain.tasks.translation import Translation
 
 INPUT, STATE, OUTPUT = "#dfe7f1", "#9dbfe0", "#f6d8a8"
@@ -54,9 +55,10 @@ def curves(metric: str, runs: list[str]) -> Figure:
 def attention(run: str, text: str) -> Figure:
     loaded = load(run)
     assert isinstance(loaded.task, Translation)
-    found = loaded.task.align(loaded.model, text, loaded.predict([text])[0])
-    assert found is not None, "a model without attention"
-    return plots.attention(*found)
+    record = loaded.task.parse(text, 1)._replace(target=loaded.predict([text])[0])
+    shown = loaded.task.align(loaded.model, record)
+    assert shown is not None, "a model without attention"
+    return plots.attention(*shown)
 
 
 def shapes() -> Figure:

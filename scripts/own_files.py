@@ -1,8 +1,10 @@
-"""Writes the files that README.md uses as a user's own: python scripts/own_files.py [FOLDER]
+"""Writes the files that the docs use as a user's own: python scripts/own_files.py [FOLDER]
 
-tickets.csv: support messages of five topics. numbers.tsv: numbers in words and in digits. notes/: a folder of text,
-from the documentation inside Python. sales.csv: daily sales of three shops, with gaps. recent.csv: the last weeks of
-them, and the days to forecast, of which only the holidays are known.
+tickets.csv: support messages of five topics. numbers.tsv: numbers in words and in digits. orders.conll: orders of food,
+a token and its tag a line. notes/: a folder of text, from the documentation inside Python; sections/, titles/: parts of
+it, and their titles. sales.csv: daily sales of three shops, with gaps. recent.csv: the last weeks of them, and the days
+to forecast, of which only the holidays are known. tunes.abc: tunes in ABC notation.
+tunes/: the same as MIDI files. pictures/: drawn scenes, and a table of their captions.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import random
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 TOPICS = {
     "billing": (
@@ -42,6 +45,15 @@ SMALL = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 SMALL += ["eleven", "twelve", *(f"{stem}teen" for stem in ("thir", "four", "fif", "six", "seven", "eigh", "nine"))]
 TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 
+ORDERS = (
+    "please bring {} and {} to {}|{} for {} please|i would like {} , and {} , by {}|can {} get {} at {} ?|"
+    "{} to {} , not to {} !|two minutes ago {} ordered {}"
+)
+COUNTS = ["one", "two", "three", "four", "a", "ten", "twelve", "2", "3", "20"]
+DISHES = "pizza|noodle soup|green salad|ten inch pizza|lentil curry|apple pie|spring rolls|house salad|two cheese pie"
+STREETS = "Mill Lane|High Street|Salad Row|Two Bridges Road|Curry Street|Station Road|Pie Corner"
+PEOPLE = "Ada|Mr Green|Noor Mill|Ms Ten Broek|Jo Station|Kim"
+
 DAYS, AHEAD = 730, 14
 
 
@@ -64,6 +76,24 @@ def ticket(draw: random.Random) -> tuple[str, str]:
     return text[0].upper() + text[1:], topic
 
 
+def order(draw: random.Random) -> str:
+    """An order in lines of a token and its tag."""
+    rows = []
+    for word in draw.choice(ORDERS.split("|")).split():
+        count, number = draw.choice(COUNTS), str(draw.randint(1, 99))
+        kind, text, before = draw.choice(
+            [
+                ("ITEM", draw.choice(DISHES.split("|")), [f"{count} B-COUNT"]),
+                ("PLACE", f"{number} {draw.choice(STREETS.split('|'))}", []),
+                ("NAME", draw.choice(PEOPLE.split("|")), []),
+            ]
+        )
+        first, *others = text.split()
+        span = [*before, f"{first} B-{kind}", *(f"{other} I-{kind}" for other in others)]
+        rows += span if word == "{}" else [f"{word} O"]
+    return "\n".join(rows)
+
+
 def sales(draw: random.Random) -> dict[str, list[list[object]]]:
     """Two years and two weeks a shop: a weekly season, holidays known ahead, visitors known afterwards; days and values
     missing."""
@@ -83,6 +113,49 @@ def sales(draw: random.Random) -> dict[str, list[list[object]]]:
     return rows
 
 
+def tune(draw: random.Random, number: int) -> tuple[str, list[tuple[int, int]]]:
+    """A tune of eight bars, the last four like the first: as ABC, and as MIDI numbers with their lengths in eighths."""
+    letters, pitches = "GABcdefg", (67, 69, 71, 72, 74, 76, 78, 79)
+    bars, place = list[list[tuple[int, int]]](), draw.choice((0, 2, 4))
+    for _ in range(4):
+        bar: list[tuple[int, int]] = []
+        for length in draw.choice(((1,) * 8, (2, 1, 1) * 2, (1, 1, 2) * 2, (2, 2, 2, 2))):
+            place = min(7, max(0, place + draw.choice((-2, -1, -1, 1, 1, 2))))
+            bar.append((place, length))
+        bars.append(bar)
+    bars = [*bars, *bars[:3], [(0, 8)]]
+    text = "|".join("".join(f"{letters[place]}{length if length > 1 else ''}" for place, length in bar) for bar in bars)
+    notes = [(pitches[place], length) for bar in bars for place, length in bar]
+    return f"X:{number}\nT:Tune {number}\nM:4/4\nL:1/8\nK:G\n{text}|]\n", notes
+
+
+def midi(notes: list[tuple[int, int]]) -> bytes:
+    """Notes, one after the other, as a MIDI file with 96 ticks in a quarter note."""
+    events = [
+        bytes((0, 0x90, pitch, 80, 48 * length >> 7 | 0x80, 48 * length & 0x7F, 0x80, pitch, 0))
+        for pitch, length in notes
+    ]
+    track = b"".join(events) + b"\0\xff\x2f\0"
+    return b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk" + len(track).to_bytes(4) + track
+
+
+def draw_pictures(folder: Path) -> None:
+    """Pictures of several sizes."""
+    from PIL import Image
+
+    from seqtrain.data.scenes import Scenes
+
+    folder.mkdir(exist_ok=True)
+    rows = [("picture", "caption")]
+    scenes: Any = Scenes(40, 1, 1, seed=3).read("train")
+    for number, (picture, captions) in enumerate(scenes):
+        name = f"picture{number}.{'jpg' if number % 2 else 'png'}"
+        Image.fromarray(picture).resize((64 + number, 64)).save(folder / name)
+        rows += [(name, caption) for caption in (*captions, f"there is {captions[0]}")]
+    with (folder / "captions.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+
+
 def write(folder: Path) -> None:
     draw = random.Random(4)
     (folder / "notes").mkdir(parents=True, exist_ok=True)
@@ -91,6 +164,8 @@ def write(folder: Path) -> None:
     with (folder / "numbers.tsv").open("w", encoding="utf-8") as file:
         file.write("words\tdigits\n")
         file.writelines(f"{words(number)}\t{number}\n" for number in draw.sample(range(10_000), 2000))
+    orders = "\n\n".join(order(draw) for _ in range(800))
+    (folder / "orders.conll").write_text(f"{orders}\n", encoding="utf-8")
     shops, head = sales(draw).values(), ["day", "shop", "sales", "visitors", "holiday"]
     known = [row for rows in shops for row in rows[:-AHEAD]]
     ahead = [[day, shop, "", "", holiday] for rows in shops for day, shop, _, _, holiday in rows[-AHEAD:]]
@@ -98,11 +173,23 @@ def write(folder: Path) -> None:
     for name, rows in (("sales.csv", known), ("recent.csv", recent)):
         with (folder / name).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([head, *rows])
+    (folder / "tunes").mkdir(exist_ok=True)
+    tunes = [tune(draw, number) for number in range(1, 61)]
+    (folder / "tunes.abc").write_text("\n".join(text for text, _ in tunes), encoding="utf-8")
+    for number, (_, notes) in enumerate(tunes, 1):
+        (folder / "tunes" / f"{number:02}.mid").write_bytes(midi(notes))
     from pydoc_data.topics import topics
 
     for name, text in sorted(topics.items(), key=lambda item: -len(item[1]))[:40]:
         place = folder / "notes" / f"{re.sub(r'[^a-z]', '_', name.lower())}.txt"
         place.write_text(text, encoding="utf-8")
+    draw_pictures(folder / "pictures")
+    sections = re.findall(r"^([^\n]+)\n[*=~-]{4,}\n\n(.+?)\n\n", "\n\n".join(topics.values()), re.M | re.S)
+    for name in ("sections", "titles"):
+        (folder / name).mkdir(exist_ok=True)
+    for number, (title, section) in enumerate(sections):
+        (folder / "sections" / f"{number}.txt").write_text(section, encoding="utf-8")
+        (folder / "titles" / f"{number}.txt").write_text(title, encoding="utf-8")
 
 
 if __name__ == "__main__":

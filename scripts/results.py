@@ -78,6 +78,21 @@ ETT_PUBLISHED = (
     ("SegRNN, lookback 96 (Lin et al. 2023)", "0.368", "arXiv:2308.11200"),
     ("SegRNN, lookback 720", "0.351", "arXiv:2308.11200"),
 )
+POLYPHONIC = (
+    "The splits of Boulanger-Lewandowski et al. 2012: {}. 88 keys, independent of each other given the past; "
+    "cross-entropies summed over keys, averaged over all frames but the first of each piece. The baselines choose "
+    "whole frames, as models that are autoregressive within the frame do: another league. "
+)
+BAI = "arXiv:1803.01271"
+CONLL = (
+    "8,936 training sentences, of which every tenth is for validation; 2,012 for the test. F1 of phrases as conlleval "
+    "counts: both ends and the kind must be right. "
+)
+HUANG = (
+    ("BI-LSTM, spelling and context features (Huang et al. 2015)", "0.9364", "arXiv:1508.01991"),
+    ("CRF", "0.9369", "arXiv:1508.01991"),
+    ("BI-LSTM-CRF", "0.9413", "arXiv:1508.01991"),
+)
 ROWS = {
     "multi30k": Row(
         "Multi30k, English to German, test2016",
@@ -93,11 +108,57 @@ ROWS = {
             ("Transformer-Tiny, beam 5 (Wu et al. 2021)", "41.02", "arXiv:2105.14462"),
         ),
     ),
+    "aeslc": Row(
+        "AESLC, an e-mail to its subject",
+        "aeslc",
+        ("rouge_1", "rouge_2", "rouge_l", "new_words"),
+        "14,436 training mails, nothing else; the original subject is the reference. ROUGE: F1 of lowercased words, "
+        "without stemming, which programs that others use often add, and which is worth about a point. Beam 5.",
+        (("Transformer without pre-training (Zhang et al. 2020)", "15.04 / 7.39 / 14.93", "arXiv:1912.08777"),),
+    ),
+    "e2e_nlg": Row(
+        "E2E, attributes of a restaurant to a sentence",
+        "e2e_nlg",
+        ("bleu", "nist", "rouge_l", "cider_d", "chrf"),
+        "42,061 training sentences of 4,862 lists of attributes; the 630 lists of the test against all their "
+        "references. Names are put back into what the model writes. BLEU by sacreBLEU (13a, lowercased), the others "
+        "ours; the published figures are of the challenge's own scripts, which cut words in another way.",
+        (
+            (
+                "TGen, the baseline of the challenge (Dušek et al. 2018)",
+                "65.93 BLEU, 8.61 NIST, 68.50 ROUGE-L",
+                "arXiv:1810.01170",
+            ),
+            ("Shen et al. 2019", "68.60 BLEU, 8.73 NIST, 70.8 ROUGE-L", "arXiv:1904.01301"),
+        ),
+    ),
     "sst2": Row(
         "SST-2, sentences only",
         "sst2",
         ("accuracy", "macro_f1"),
         "6,920 training sentences, no phrases, no vectors from outside; 872 for validation, 1,821 for the test.",
+        (),
+    ),
+    "conll2000": Row(
+        "CoNLL-2000, phrases, without outside vectors",
+        "conll2000",
+        ("f1", "accuracy"),
+        CONLL + "Words, their spelling (shape and affixes, as Huang et al. have them) and their characters are read.",
+        HUANG,
+    ),
+    "conll2000_pos": Row(
+        "CoNLL-2000 with the parts of speech of the set",
+        "conll2000",
+        ("f1", "accuracy"),
+        CONLL + "The same model; the part of speech of each word, by the tagger of the set, is read, too.",
+        HUANG,
+        overrides=("data.features=[2]",),
+    ),
+    "ud_english_ewt": Row(
+        "English Web Treebank, universal parts of speech",
+        "ud_english_ewt",
+        ("accuracy",),
+        "Release 2.15: 12,544 / 2,001 / 2,077 sentences of given words; no vectors from outside.",
         (),
     ),
     "tinyshakespeare": Row(
@@ -143,6 +204,29 @@ ROWS = {
         (),
         overrides=("backbone=feedforward", "backbone.window=15"),
         block=192,
+    ),
+    "jsb_chorales": Row(
+        "Bach's chorales, piano rolls",
+        "jsb_chorales",
+        ("loss", "frame_accuracy"),
+        POLYPHONIC.format("229, 76 and 77 chorales, a frame a quarter note"),
+        (("RNN (Bai et al. 2018)", "8.91", BAI), ("GRU", "8.43", BAI), ("LSTM", "8.45", BAI), ("TCN", "8.10", BAI)),
+    ),
+    "nottingham": Row(
+        "Nottingham, piano rolls",
+        "nottingham",
+        ("loss", "frame_accuracy"),
+        POLYPHONIC.format("694, 173 and 170 tunes with chords"),
+        (("RNN (Bai et al. 2018)", "4.05", BAI), ("GRU", "3.46", BAI), ("LSTM", "3.29", BAI), ("TCN", "3.07", BAI)),
+    ),
+    "nottingham_abc": Row(
+        "Nottingham in ABC notation, by characters",
+        "nottingham_abc",
+        ("bits_per_char", "parses", "novel_samples"),
+        "1,034 tunes, 363,159 characters with the ends of tunes: metre, unit length, key and notes. 80/10/10 by tune, "
+        "variants on one side; the splits are our own. `parses`: of 64 samples, the share of which every sign is ABC, "
+        "and which have a key and notes.",
+        (),
     ),
     "weather": Row(
         "Seattle's highest temperature of the day, 14 days ahead",
@@ -207,12 +291,13 @@ def keep(name: str, seed: int, folder: Path) -> None:
 
 def interval(loaded: Any, row: Row) -> list[float]:
     """The 95% bootstrap interval of the first metric over the test examples (Efron 1979; Koehn 2004)."""
-    from seqtrain import metrics
-    from seqtrain.batch import Batching
-    from seqtrain.train import evaluate
+    from seqtrain.contract import Batching
+    from seqtrain.engine.evaluate import evaluate
+    from seqtrain.engine.loader import Loader
+    from seqtrain.evaluation import metrics
 
     records = loaded.source.read("test")
-    loader = loaded.task.loader(records, Batching(examples=row.block, positions=None), None)
+    loader = Loader.of(loaded.task.examples(records), Batching(examples=row.block, positions=None), None)
     parts: list[metrics.Totals] = []
     for rows in loader.plan(0):
         one = type(loader)(loader.examples, lambda epoch, rows=rows: [rows])

@@ -18,11 +18,15 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from statsmodels.tsa.arima.model import ARIMA
-from statsmodels.tsa.exponential_smoothing.ets import ETSModel
+
+try:
+    from statsmodels.tsa.arima.model import ARIMA
+    from statsmodels.tsa.exponential_smoothing.ets import ETSModel
+except ImportError:
+    sys.exit("ETS and ARIMA need statsmodels: pip install statsmodels")
 
 from seqtrain.config import build, compose, sources
-from seqtrain.data import Series
+from seqtrain.data.kinds import Series
 
 ORDERS = [(p, d, q) for p, d, q in product(range(4), (0, 1), range(3)) if p or q]
 

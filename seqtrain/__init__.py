@@ -3,25 +3,26 @@
 The command line trains; what it leaves behind is used in Python like this:
 
     model = seqtrain.load("outputs/translation/attn_seq2seq/...")
-    model.predict(["3 May 2021"])
+    model.predict("3 May 2021")  # or a list of texts, or a pandas Series or DataFrame
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing's would import it, and a Ctrl-C could not be heard for that long
 if TYPE_CHECKING:
-    from seqtrain.use import Loaded
+    from pathlib import Path
+    from typing import Any
+
+    from seqtrain.commands.loaded import Loaded
 
     __version__: str
 
 
 def load(folder: str | Path) -> Loaded:
     """Brings back the best weights of a run folder, ready to predict. The training data need not exist any more."""
-    from seqtrain import use
+    from seqtrain.commands import loaded
 
-    return use.load(folder)
+    return loaded.load(folder)
 
 
 def __getattr__(name: str) -> Any:

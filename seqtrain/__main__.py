@@ -1,7 +1,21 @@
-"""`python -m seqtrain` is the command `seqtrain`."""
+"""The command `seqtrain`, also as `python -m seqtrain`. It imports next to nothing before a Ctrl-C is heard."""
 
+import os
 import sys
 
-from seqtrain.cli import main
+if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] != os.path.dirname(os.path.dirname(__file__)):
+    del sys.path[0]  # the current folder, as for the command: what lies there is no module, unless PYTHONPATH names it
 
-sys.exit(main())
+from seqtrain.machine import signals
+
+
+def main() -> int:
+    with signals.importing():
+        from seqtrain import cli
+    code = cli.main()
+    signals.ignore()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

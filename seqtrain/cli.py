@@ -1,4 +1,7 @@
-"""The command `seqtrain`: composes, checks, runs. Light: torch is imported by what trains, never here."""
+"""The command `seqtrain`: composes the configuration, checks it and runs the command.
+
+This file never imports torch, which takes seconds: `seqtrain --help` has to answer at once.
+"""
 
 import argparse
 import logging
@@ -13,50 +16,98 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from seqtrain import allocator, disk, folder, launcher, sweep, threads
+from seqtrain.commands import launcher, modes, run_folder, sweep
 from seqtrain.config import UserError, compose, sources
+from seqtrain.config.quoting import resume_command
 from seqtrain.config.schema import conform
 from seqtrain.config.spelling import did_you_mean, near
-from seqtrain.interruption import Lost
+from seqtrain.machine import allocator, threads
+from seqtrain.machine.signals import PARENT, Lost, end_with, importing
+from seqtrain.storage import disk
+from seqtrain.terminal import streams
 
 log = logging.getLogger(__name__)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command line and returns its exit code: 0 done, 1 failed, 2 misconfigured, 128 + n ended by signal n."""
-    threads.wait_politely()
-    allocator.keep_memory()
-    allocator.bound_kernels()
-    if not threads.launched():
-        return command(argv)
-    from seqtrain import run, team
+    streams.prepare()
+    threads.limit_spinning()
+    allocator.keep_freed_memory()
+    allocator.limit_kernel_cache()
+    os.environ["PYTHONSAFEPATH"] = "1"  # child processes do not import modules from the current folder
+    argv = sys.argv[1:] if argv is None else argv
+    return streams.finish(exit_code(lambda: start(read_arguments(argv))))
 
-    return run.follow() if os.environ["RANK"] != "0" else team.lead(lambda: command(argv))
+
+def start(args: argparse.Namespace) -> int:
+    """Runs a command line, alone or as one of several processes that train together (see `threads.launched`).
+
+    A flag that only prints something runs alone in any case: the variables of torchrun may be left over in the shell.
+    """
+    if threads.SHARE in os.environ:
+        threads.read_number(threads.SHARE)  # raises `UserError` if it is not a number
+    if PARENT in os.environ:
+        end_with(threads.read_number(PARENT))
+        del os.environ[PARENT]  # children of this process have another parent
+    only_prints = args.help or args.version or args.hydra_help or args.shell_completion or args.cfg or args.info
+    if only_prints or not threads.launched():
+        return run(args)
+    for variable in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        threads.read_number(variable)
+    with importing():
+        from seqtrain.commands.train import train_along
+        from seqtrain.engine import processes
+
+    if os.environ["RANK"] != "0":
+        return processes.follow(train_along)
+    return processes.work() if threads.STORE in os.environ else processes.lead(lambda: exit_code(lambda: run(args)))
 
 
-def command(argv: list[str] | None) -> int:
+def exit_code(work: Callable[[], int | None], resume: str = "", new_folder: Path | None = None) -> int:
+    """Calls `work` and returns the exit code. Reports errors on standard error and in the log of the run.
+
+    resume: the command that continues the run, shown after an error of the disk. new_folder: the run folder that this
+    command has created; it is removed after a mistake of the user.
+    """
     try:
-        code = run(read_arguments(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()
-        return code
+        return work() or 0  # None: done
     except UserError as error:
-        print(f"seqtrain: {error}", file=sys.stderr)
+        report(f"seqtrain: {error}")
+        if new_folder is not None:
+            run_folder.discard(new_folder)
         return 2
     except KeyboardInterrupt:
-        print("seqtrain: interrupted", file=sys.stderr)
+        report("seqtrain: interrupted")
         return 130
-    except BrokenPipeError:  # `seqtrain --help | head`; what Python flushes at its end must not meet the pipe again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # `seqtrain --help | head`
         return 0
+    except (FloatingPointError, Lost) as error:  # diverged, or a process has died: the message needs no traceback
+        report(f"seqtrain: {error}")
+    except OSError as error:  # usually the disk
+        where = "standard output: " if error.filename is None and streams.unwritable() else ""
+        report(f"seqtrain: {where}{disk.explain(error)}" + (resume and f"; when that is mended: {resume}"))
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except Exception:
+        report(traceback.format_exc().rstrip())
+    return 1
+
+
+def report(message: str) -> None:
+    """Writes an error to standard error, and to the run's log."""
+    streams.say(message)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            record = log.makeRecord(log.name, logging.ERROR, fn="", lno=0, msg=message, args=(), exc_info=None)
+            handler.handle(record)
 
 
 # -------------------------------------------------------------------------------- command line
 
 
 class Parser(argparse.ArgumentParser):
-    """Tells an error as any other: in a line, with the nearest right spelling."""
+    """Raises `UserError`, with the flag that is spelled most like an unknown one, where argparse would exit."""
 
     def error(self, message: str) -> NoReturn:
         flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
@@ -66,7 +117,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def read_arguments(argv: list[str]) -> argparse.Namespace:
-    """Hydra's flags, at any place among the overrides."""
+    """Parses Hydra's flags, which may stand anywhere among the overrides."""
     parser = Parser(prog="seqtrain", add_help=False, allow_abbrev=False)
     parser.add_argument("overrides", nargs="*")
     for name, short in (("help", "h"), ("run", "r"), ("multirun", "m"), ("shell-completion", "sc")):
@@ -78,70 +129,24 @@ def read_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--cfg", "-c", choices=["job", "hydra", "all"])
     infos = ["all", "config", "defaults", "defaults-tree", "plugins", "searchpath"]
     parser.add_argument("--info", "-i", nargs="?", const="all", choices=infos)
-    return parser.parse_intermixed_args(argv)
+    args = parser.parse_intermixed_args(argv)
+    if empty := [name.replace("_", "-") for name, value in vars(args).items() if value == ""]:
+        raise UserError(f"--{empty[0]} is empty: is a variable of the shell not set?")
+    return args
 
 
-def hydra_flags(args: argparse.Namespace) -> list[str]:
-    """The flags as Hydra's own parser reads them."""
-    words = [
-        f"--{n.replace('_', '-')}" for n in ("resolve", "multirun", "hydra_help", "shell_completion") if vars(args)[n]
-    ]
-    values = {name: vars(args)[name] for name in ("cfg", "package", "info", "config_dir")}
-    return words + [f"--{name.replace('_', '-')}={value}" for name, value in values.items() if value is not None]
-
-
-def run(args: argparse.Namespace) -> int:
-    if args.version:
-        from importlib.metadata import version
-
-        print(f"seqtrain {version('seqtrain')}")
-        return 0
-    folder.register_resolvers()
-    root, name = Path(args.config_path or sources.ROOT), args.config_name or "config"
-    if args.shell_completion or args.hydra_help:
-        return call_hydra([*hydra_flags(args), *args.overrides], root, name)
-    configs = sources.Configs(root, args.config_dir, name)
-    if args.help:
-        from seqtrain.config.help import help_text
-
-        print(help_text(configs))
-        return 0
-    if (wanted := folder.wanted(args.overrides)) is not None:
-        return run_from(*wanted, configs, args)
-    auto = "resume=auto" in args.overrides
-    args.overrides = [word for word in args.overrides if word != "resume=auto"]
-    composed = compose.compose(configs, args.overrides, args.multirun)
-    words = [*hydra_flags(args), *composed.overrides]
-    if args.cfg == "job" and not args.package and not args.resolve:
-        keys = [str(key) for key in composed.hydra if key != "hydra"]
-        print(OmegaConf.to_yaml(OmegaConf.masked_copy(composed.hydra, keys)), end="")
-        return 0
-    if args.cfg or args.info:
-        return call_hydra(words, root, name)
-    sweeps = args.multirun or composed.hydra.hydra.mode == RunMode.MULTIRUN
-    if (jobs := composed.config["jobs"]) != 1 and not sweeps:
-        raise UserError(f"jobs={jobs} goes with a sweep: add -m, or leave it out; device.processes shares out one run")
-    if composed.config["mode"] == "inspect":
-        return inspect(composed.config, sweeps)
-    if composed.config["mode"] == "doctor":
-        return doctor(composed.config, sweeps)
-    if sweeps:
-        if threads.launched():
-            raise UserError("--multirun starts its trainings itself: leave torchrun out, device.processes=N will do")
-        return run_sweep(composed, words, root, name)
-    if auto and (place := folder.unfinished(composed.hydra, composed.config, configs)):
-        return run_from("train", str(place), configs, argparse.Namespace(**vars(args) | {"overrides": []}))
-    return call_hydra([*words, folder.reserve(composed.hydra, composed.overrides, "run")], root, name)
-
-
-def call_hydra(words: list[str], root: Path, name: str) -> int:
-    """hydra.main with a command line of our own."""
+def call_hydra(args: argparse.Namespace, overrides: list[str], configs: sources.Configs) -> int:
+    """Calls hydra.main with these flags and overrides as its command line; Hydra calls `job` for each training."""
     import hydra
 
-    saved, sys.argv = sys.argv, [sys.argv[0], *words]
+    names = ("cfg", "config_dir", "hydra_help", "info", "multirun", "package", "resolve", "shell_completion")
+    given = {name.replace("_", "-"): vars(args)[name] for name in names if vars(args)[name]}
+    flags = [f"--{name}" if value is True else f"--{name}={value}" for name, value in given.items()]
+    saved = sys.argv
+    sys.argv = [sys.argv[0], *flags, *overrides]
     logging.raiseExceptions = False  # a closed standard output must not stop a training
     try:
-        hydra.main(version_base="1.3", config_path=str(root.absolute()), config_name=name)(job)()
+        hydra.main(version_base="1.3", config_path=str(configs.root.absolute()), config_name=configs.name)(job)()
     finally:
         sys.argv = saved
     return 0
@@ -150,146 +155,133 @@ def call_hydra(words: list[str], root: Path, name: str) -> int:
 # -------------------------------------------------------------------------------- what a command does
 
 
-def run_sweep(composed: compose.Composed, words: list[str], root: Path, name: str) -> int:
-    """Runs every job, then shows how they did."""
-    pack = pack_jobs(composed)
-    place = folder.reserve(composed.hydra, composed.overrides, "sweep")
-    keys = [word.lstrip("+~").partition("=")[0] for word in composed.overrides]
-    fixed = ",".join(key for key in keys if key not in composed.swept and not key.startswith("hydra"))
-    words = [*words, *pack, place, f"hydra.job.config.override_dirname.exclude_keys=[{fixed}]"]
-    try:
-        call_hydra(words, root, name)
-    finally:
-        failed = sweep.finish(Path(composed.hydra.hydra.sweep.dir))
-    return int(failed)
+def run(args: argparse.Namespace) -> int:
+    """Does what the flags ask for, or runs the mode of the configuration, in this process alone."""
+    if args.version:
+        from importlib.metadata import version
+
+        print(f"seqtrain {version('seqtrain')}")
+        return 0
+    run_folder.register_resolvers()
+    configs = sources.Configs(Path(args.config_path or sources.ROOT), args.config_dir, args.config_name or "config")
+    if args.shell_completion and args.overrides[:1] and args.overrides[0].startswith("query="):
+        from seqtrain.config.completion import proposals
+
+        print("\n".join(proposals(os.environ.get("COMP_LINE", ""), configs)))
+        return 0
+    if args.shell_completion or args.hydra_help:
+        return call_hydra(args, args.overrides, configs)
+    if args.help:
+        from seqtrain.commands.help import help_text
+
+        print(help_text(configs))
+        return 0
+    if named := run_folder.named_on_command_line(args.overrides):
+        mode, path = named
+        return run_existing(mode, path, configs, args)
+    return run_new(configs, args)
 
 
-def pack_jobs(composed: compose.Composed) -> list[str]:
-    """The overrides by which several jobs run at a time."""
-    if "jobs" in composed.swept:
-        raise UserError("jobs says how many jobs of the sweep run at a time: give one value")
-    if composed.config["jobs"] == 1:
-        return []
-    if composed.hydra.hydra.launcher._target_ != launcher.BASIC:
-        raise UserError("jobs goes with Hydra's own launcher: leave out either jobs or hydra/launcher")
-    return [f"hydra.launcher._target_={launcher.PACKED}"]
-
-
-def job(cfg: DictConfig) -> float:
-    """One training, called by Hydra with a folder of its own; in a sweep perhaps in another process."""
-    folder.register_resolvers()
-    hydra = HydraConfig.get()
-    place, schema = Path(hydra.runtime.output_dir), compose.schema_of_job()
-    config = conform(compose.plain(cfg)[0], schema)
-
-    def work() -> float:
-        with disk.locked(place):
-            folder.claim(place, config, schema)
-            config["trust"] = True  # it came from the user's own command line
-            if hydra.mode == RunMode.MULTIRUN:
-                return sweep.run_job(config, place, list(hydra.overrides.task))
-            return guard(lambda: train(config, place), place, new=True)
-
-    return guard(work)
-
-
-def train(config: dict[str, Any], place: Path, **how: bool) -> float:
-    from seqtrain import run
-
-    return run.train(config, place, **how)
-
-
-def guard(work: Callable[[], Any], place: Path | None = None, new: bool = False) -> Any:
-    """Does the work of a run. The user's mistakes end in exit code 2 and leave no new folder; anything else, with its
-    traceback, in 1."""
-    try:
-        return work()
-    except UserError as error:
-        tell(f"seqtrain: {error}")
-        if place and new:
-            folder.discard(place)
-        raise SystemExit(2) from None
-    except (FloatingPointError, Lost) as error:  # diverged, or a process has died: the message says it all
-        tell(f"seqtrain: {error}")
-        raise SystemExit(1) from None
-    except BrokenPipeError:
-        raise
-    except OSError as error:  # the disk, as a rule
-        tell(f"seqtrain: {disk.told(error)}" + (f"; when that is mended: seqtrain resume={place}" if place else ""))
-        raise SystemExit(1) from None
-    except Exception:
-        tell(traceback.format_exc().rstrip())
-        raise SystemExit(1) from None
-
-
-def tell(message: str) -> None:
-    """Writes an error to standard error, and to the run's log."""
-    print(message, file=sys.stderr)
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.FileHandler):
-            handler.handle(log.makeRecord(log.name, logging.ERROR, "", 0, message, (), None))
-
-
-def inspect(config: dict[str, Any], sweeps: bool) -> int:
-    """Reports on the data of a configuration, and leaves no run folder."""
+def run_new(configs: sources.Configs, args: argparse.Namespace) -> int:
+    """Runs a command that names no run folder: a training, a sweep, or a mode that does not train."""
+    auto = "resume=auto" in args.overrides
+    args.overrides = [line for line in args.overrides if line != "resume=auto"]
+    composed = compose.compose(configs, args.overrides, args.multirun)
+    config = composed.config
+    sweeps = args.multirun or composed.hydra.hydra.mode == RunMode.MULTIRUN
+    modes.check(config, sweeps)
+    if args.cfg or args.info:
+        return call_hydra(args, composed.overrides, configs)
+    if config["mode"] != "train":
+        return run_mode(config | {"trust": True})
     if sweeps:
-        raise UserError("--multirun trains new runs; it does not go with mode=inspect")
-    log_to([logging.StreamHandler(sys.stderr)])
-    guard(lambda: use_run("inspect", config | {"trust": True}, Path()))
-    return 0
+        return run_sweep(composed, configs, args)
+    if auto and (folder := run_folder.unfinished(composed.hydra, config, configs)):
+        args.overrides = [line for line in args.overrides if line.lstrip("+").startswith("device")]
+        return run_existing("train", str(folder), configs, args)
+    with run_folder.reserved(composed.hydra, composed.overrides, "run") as folder_override:
+        if auto:
+            parent = Path(composed.hydra.hydra.run.dir).parent
+            streams.say(f"resume=auto: {parent} has no unfinished run with these settings, so a new one begins")
+        return call_hydra(args, [*composed.overrides, folder_override], configs)
 
 
-def log_to(handlers: list[logging.Handler]) -> None:
-    handlers[0].setFormatter(logging.Formatter("%(message)s"))
-    logging.raiseExceptions = False
-    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
-
-
-def run_from(mode: str, path: str, configs: sources.Configs, args: argparse.Namespace) -> int:
-    """Evaluates, predicts, or goes on training with the configuration that a run folder keeps."""
+def run_existing(mode: str, path: str, configs: sources.Configs, args: argparse.Namespace) -> int:
+    """Runs a mode with the configuration that the run folder `path` keeps; mode=train resumes its training."""
     if args.multirun:
         raise UserError("--multirun trains new runs; it does not go with a run that is there already")
-    place = folder.find(path, "resume" if mode == "train" else "checkpoint")
-    config, schema = folder.run_config(place, configs, args.overrides, mode)
+    folder = run_folder.find(path, "resume" if mode == "train" else "checkpoint")
+    config, schema = run_folder.run_config(folder, configs, args.overrides, mode)
     if args.cfg or args.info:
         print(OmegaConf.to_yaml(OmegaConf.create(config)), end="")
         return 0
     if mode != "train":
-        log_to([logging.StreamHandler(sys.stderr)])
-        guard(lambda: use_run(mode, config, place))
-        return 0
-    with disk.locked(place):
-        handlers = [logging.StreamHandler(sys.stdout), logging.FileHandler(place / "train.log")]
-        handlers[1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        log_to(handlers)
-        before = (place / "config.yaml").read_bytes()
-        guard(lambda: folder.rewrite(place, config, schema))
+        return run_mode(config, folder)
+    with disk.locked(folder):
+        run_folder.log_to_run(folder)
+        old_config = disk.Folder(folder).read("config.yaml")
+        code = exit_code(lambda: run_folder.rewrite(folder, config, schema, configs))
+        if code == 0:
+            code = exit_code(lambda: train(config, folder, resume=True), resume_command(folder, config["device"]))
+        if code == 2:  # the settings were refused: the folder keeps those it had
+            disk.Folder(folder).replace("config.yaml", old_config)
+    return code
+
+
+def run_mode(config: dict[str, Any], *run: Path) -> int:
+    """Runs a mode that does not train and leaves no run folder. run: the run folder, for a mode that reads one."""
+    from seqtrain.commands.outputs import check_streams
+
+    check_streams(config)
+    function = modes.function(config["mode"])
+    logging.raiseExceptions = False  # a closed standard output must not stop the command
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    return exit_code(lambda: int(function(config, *run) is False))  # False: the mode has found problems
+
+
+def run_sweep(composed: compose.Composed, configs: sources.Configs, args: argparse.Namespace) -> int:
+    """Runs every job of a sweep, then prints the table of their results."""
+    if threads.launched():
+        raise UserError("--multirun starts its trainings itself: leave torchrun out, device.processes=N will do")
+    overrides = [*composed.overrides, *launcher.settings(composed)]
+    with run_folder.reserved(composed.hydra, composed.overrides, "sweep") as folder_override:
         try:
-            guard(lambda: train(config, place, resume=True), place)
-        except SystemExit as end:
-            if end.code == 2:  # refused: nothing has changed
-                disk.replace(place / "config.yaml", before)
-            raise
-    return 0
+            call_hydra(args, [*overrides, folder_override], configs)
+        finally:
+            failed = sweep.finish(Path(composed.hydra.hydra.sweep.dir))
+    return int(failed)
 
 
-def use_run(mode: str, config: dict[str, Any], checkpoint: Path) -> Any:
-    from seqtrain import use
+def job(cfg: DictConfig) -> float:
+    """Trains one run in the folder that Hydra has made for it. Hydra calls this, once for each job of a sweep.
 
-    if mode == "inspect":
-        return use.inspect(config)
-    if mode == "replay":
-        from seqtrain import replay
+    Returns the number that a sweeper of Hydra minimizes or maximizes: the metric named by trainer.monitor.
+    """
+    run_folder.register_resolvers()
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    schema = compose.schema_of_job()
+    config = conform(compose.plain(cfg)[0], schema)
 
-        return replay.replay(config, checkpoint)
-    return use.evaluate(config, checkpoint) if mode == "evaluate" else use.predict(config, checkpoint)
+    def work() -> int | None:
+        with disk.locked(folder):
+            run_folder.claim(folder, config, schema)
+            config["trust"] = True  # it came from the user's own command line
+            if hydra.mode == RunMode.MULTIRUN:
+                sweep.begin(folder, list(hydra.overrides.task), list(hydra.job.config.override_dirname.exclude_keys))
+            if sweep.read(folder):  # a job of this sweep, or of the sweep that has started this process
+                return sweep.run_job(config, folder)
+            resume = resume_command(folder, config["device"])
+            return exit_code(lambda: train(config, folder), resume, new_folder=folder)
+
+    if code := exit_code(work):
+        raise SystemExit(code)
+    return sweep.objective(folder)
 
 
-def doctor(config: dict[str, Any], sweeps: bool) -> int:
-    """Checks this machine and a configuration."""
-    if sweeps:
-        raise UserError("--multirun trains new runs; it does not go with mode=doctor")
-    from seqtrain.doctor import examine
-
-    log_to([logging.StreamHandler(sys.stderr)])
-    return int(not guard(lambda: examine(config | {"trust": True})))
+def train(config: dict[str, Any], folder: Path, resume: bool = False) -> None:
+    """Trains in a run folder. A resumed job of a sweep is not scored on the test split, like all jobs of a sweep."""
+    row = sweep.read(folder) if resume else None
+    swept = row["swept"] if row else None
+    modes.function("train")(config, folder, resume, swept)
+    sweep.complete(folder)

@@ -5,6 +5,8 @@ from jaxtyping import install_import_hook
 hook = install_import_hook("seqtrain", "typechecker.check")  # before anything of the package is imported
 
 from collections.abc import Iterator  # noqa: E402
+from pathlib import Path  # noqa: E402
+from unittest.mock import Mock  # noqa: E402
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
@@ -13,7 +15,7 @@ torch.set_num_threads(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--as-written", action="store_true", help="run the commands of README.md without shortening them")
+    parser.addoption("--as-written", action="store_true", help="run the commands of the docs without shortening them")
     parser.addoption("--long", action="store_true", help="tests of faults with all their repetitions")
 
 
@@ -22,3 +24,25 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEQTRAIN_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def plain_kernels() -> Iterator[None]:
+    """No clock decides what a test computes: each layer takes its plain way, as where the cache cannot be written."""
+    from seqtrain.config import UserError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seqtrain.machine.kernels.cached_value", Mock(side_effect=UserError("no trials")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A finished run of each task."""
+    import tiny
+
+    places = {task: tmp_path_factory.mktemp(task) / "run" for task in tiny.TASKS}
+    with tiny.few_topics(), tiny.no_figures():
+        for task, place in places.items():
+            tiny.train(place, task, decode__temperature=0.0)
+    return places

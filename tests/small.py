@@ -4,25 +4,31 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pytest
 import torch
 import yaml
 from torch import Tensor
 
-from seqtrain.batch import Aligned, Batch, Fixed, Free, Reals, Source, Spec, Tokens, real_positions
 from seqtrain.config import build, locate
+from seqtrain.contract import Aligned, Batch, Fixed, Free, Reals, Spec, Tokens
+from seqtrain.likelihoods.categorical import Categorical
+from seqtrain.likelihoods.point import Point
+from seqtrain.machine.processor import runs_bfloat16
 
+needs_bfloat16 = pytest.mark.skipif(not runs_bfloat16(), reason="oneDNN has no bfloat16 on this processor")
+PRECISIONS = ["float32", pytest.param("bfloat16", marks=needs_bfloat16)]
 CONFIGS = Path(__file__).parents[1] / "configs"
 
 SPECS = {
-    "tokens to label": Spec(Tokens(11), Source.MANY, None, 3, Fixed(1)),
-    "tokens to tokens": Spec(Tokens(11), Source.MANY, Tokens(9), 9, Free()),
-    "nothing to tokens": Spec(None, Source.NONE, Tokens(9), 9, Free()),
-    "one to tokens": Spec(Tokens(5), Source.ONE, Tokens(9), 9, Free()),
-    "image to tokens": Spec(Reals((1, 4, 4)), Source.ONE, Tokens(9), 9, Free()),
-    "reals to reals": Spec(Reals((4,)), Source.MANY, Reals((2 + 3,)), 2, Fixed(5)),  # three known covariates
-    "reals to tokens": Spec(Reals((4,)), Source.MANY, Tokens(9), 9, Free()),
-    "tokens to tags": Spec(Tokens(11), Source.MANY, None, 4, Aligned()),
+    "tokens to label": Spec(Tokens(11), True, None, Categorical(3), Fixed(1)),
+    "tokens to tokens": Spec(Tokens(11), True, Tokens(9), Categorical(9), Free()),
+    "text to text": Spec(Tokens(9), True, Tokens(9), Categorical(9), Free(), one_vocab=True),
+    "nothing to tokens": Spec(None, False, Tokens(9), Categorical(9), Free()),
+    "one to tokens": Spec(Tokens(5), False, Tokens(9), Categorical(9), Free()),
+    "image to tokens": Spec(Reals((1, 4, 4)), False, Tokens(9), Categorical(9), Free()),
+    "reals to reals": Spec(Reals((4,)), True, Reals((2 + 3,)), Point(2), Fixed(5), known=3),
+    "reals to tokens": Spec(Reals((4,)), True, Tokens(9), Categorical(9), Free()),
+    "tokens to tags": Spec(Tokens(11), True, None, Categorical(4), Aligned()),
 }
 
 
@@ -31,19 +37,24 @@ def options(axis: str) -> list[str]:
 
 
 def read(axis: str, option: str) -> dict[str, Any]:
-    return yaml.safe_load((CONFIGS / axis / f"{option}.yaml").read_text(encoding="utf-8"))
+    """What an option's file says; of one that is only another name, the file of that one."""
+    found = yaml.safe_load((CONFIGS / axis / f"{option}.yaml").read_text(encoding="utf-8"))
+    return read(axis, found["defaults"][0]) if found.keys() == {"defaults"} else found
 
 
 def model_class(model: str) -> Any:
     return locate(read("model", model)["_target_"], trust=False)
 
 
-def make_model(model: str, spec: Spec | str, backbone: str = "lstm", seed: int = 0, **changes: Any) -> Any:
+def make_model(
+    model: str, spec: Spec | str, backbone: str = "lstm", seed: int = 0, frontend: str = "embedding", **changes: Any
+) -> Any:
     """A shipped model, made small, in evaluation mode and without dropout."""
     torch.manual_seed(seed)
     settings = read("model", model) | {"embedding_size": 6, "hidden_size": 8, "dropout": 0.0} | changes
-    layers = partial(build, read("backbone", backbone))
-    return build(settings, spec=SPECS[spec] if isinstance(spec, str) else spec, backbone=layers).eval()
+    layers, embedding = partial(build, read("backbone", backbone)), partial(build, read("frontend", frontend))
+    spec = SPECS[spec] if isinstance(spec, str) else spec
+    return build(settings, spec=spec, frontend=embedding, backbone=layers).eval()
 
 
 def make_batch(
@@ -58,20 +69,18 @@ def make_batch(
             return torch.randint(1, positions.size, (len(source_lengths), width), generator=random)
         return torch.randn(len(source_lengths), width, *positions.shape, generator=random)
 
-    source_lengths = source_lengths if spec.source_form is Source.MANY else (1,) * len(source_lengths)
+    source_lengths = source_lengths if spec.many else (1,) * len(source_lengths)
     if isinstance(spec.form, Fixed):
         lengths = (spec.form.length,) * len(source_lengths)
     elif isinstance(spec.form, Aligned):
         lengths = source_lengths
-    target = Reals((spec.outputs,)) if isinstance(spec.inputs, Reals) else Tokens(spec.outputs)
+    target = Reals((spec.likelihood.size,)) if isinstance(spec.inputs, Reals) else Tokens(spec.likelihood.size)
     return Batch(
         source=None if spec.source is None else fill(spec.source, max(source_lengths)),
         source_lengths=None if spec.source is None else torch.tensor(source_lengths),
         inputs=None if spec.inputs is None else fill(spec.inputs, max(lengths)),
         target=fill(target, max(lengths)),
         target_lengths=torch.tensor(lengths),
-        index=real_positions(np.array(lengths)),
-        rows=np.arange(len(lengths)),
     )
 
 
@@ -96,9 +105,7 @@ def one_row(batch: Batch, row: int) -> Batch:
         source_lengths=None if batch.source_lengths is None else batch.source_lengths[row : row + 1],
         inputs=cut(batch.inputs, sizes[1]),
         target=cut(batch.target, sizes[1]),
-        target_lengths=batch.target_lengths[row : row + 1],
-        index=torch.arange(sizes[1]),
-        rows=batch.rows[row : row + 1],
+        target_lengths=None if batch.target_lengths is None else batch.target_lengths[row : row + 1],
     )
 
 
@@ -112,9 +119,7 @@ def with_padding(batch: Batch, source: int, target: int) -> Batch:
         return torch.cat([tensor, more], 1)
 
     inputs, padded = pad(batch.inputs, target), pad(batch.target, target)
-    assert padded is not None
-    index = real_positions(batch.target_lengths.numpy(), padded.size(1))
-    return batch._replace(source=pad(batch.source, source), inputs=inputs, target=padded, index=index)
+    return batch._replace(source=pad(batch.source, source), inputs=inputs, target=padded)
 
 
 def same(a: Any, b: Any, tolerance: float = 1e-5) -> None:

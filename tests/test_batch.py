@@ -1,40 +1,35 @@
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+import itertools
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from small import SPECS, make_batch, same
+from small import make_batch, same
 
-from seqtrain.batch import (
-    Batch,
-    Batching,
-    Loader,
-    Ragged,
-    Reals,
-    Source,
-    ahead,
-    in_order,
-    length_mask,
-    map_tensors,
-    real_positions,
-    shuffled,
-)
+from seqtrain.codecs.ragged import Ragged
+from seqtrain.contract import Batch, Batching, Examples, by_row, length_mask, real
+from seqtrain.engine.loader import Loader, in_order, shuffled
+from seqtrain.likelihoods.categorical import Categorical
+from seqtrain.likelihoods.point import Point
+from seqtrain.trees import map_tensors
 
 RANDOM = np.random.default_rng(0)
 LENGTHS = RANDOM.lognormal(2.9, 0.6, 20_000).astype(int) + 1  # words of sentences: mostly 10 to 30, some 100
 BATCHINGS = [Batching(32, None), Batching(None, 1000)]
 
 
-class Numbers:
+class Numbers(Examples):
     """Examples whose batches say only which rows they hold."""
 
     lengths = LENGTHS[:1000]
 
-    def batch(self, rows: np.ndarray) -> Batch:
+    @property
+    def sizes(self) -> np.ndarray:
+        return np.stack([self.lengths, self.lengths], 1)
+
+    def batch(self, rows: np.ndarray, random: np.random.Generator | None = None) -> Batch:
         lengths = torch.from_numpy(self.lengths[rows])
-        return Batch(None, None, None, torch.zeros(len(rows), 1), lengths, torch.arange(0), rows)
+        return Batch(torch.from_numpy(rows)[:, None], None, None, torch.zeros(len(rows), 1), lengths)
 
 
 def loader(seed: int = 0, batching: Batching = BATCHINGS[0]) -> Loader:
@@ -42,7 +37,7 @@ def loader(seed: int = 0, batching: Batching = BATCHINGS[0]) -> Loader:
 
 
 def rows_of(batches) -> list[list[int]]:
-    return [batch.rows.tolist() for batch in batches]
+    return [batch.source[:, 0].tolist() for batch in batches]
 
 
 # ------------------------------------------------------------------------------------------------------------ positions
@@ -63,11 +58,13 @@ def test_a_batch_of_empty_rows_has_one_position_of_padding():
     assert lengths.tolist() == [0, 0]
 
 
-def test_real_positions_are_flat_places():
-    lengths = np.array([2, 0, 3])
-    assert real_positions(lengths).tolist() == [0, 1, 6, 7, 8]
-    assert real_positions(lengths, width=5).tolist() == [0, 1, 10, 11, 12]
-    assert length_mask(torch.from_numpy(lengths), 3).tolist() == [[True, True, False], [False] * 3, [True] * 3]
+def test_real_positions_come_row_by_row_and_their_sums_go_back_to_the_rows():
+    lengths = torch.tensor([2, 0, 3])
+    assert real(torch.arange(9).view(3, 3), lengths).tolist() == [0, 1, 6, 7, 8]
+    assert real(torch.arange(15).view(3, 5), lengths).tolist() == [0, 1, 10, 11, 12]
+    assert real(torch.arange(4).view(2, 2), None).tolist() == [0, 1, 2, 3]
+    assert by_row(torch.tensor([1, 2, 4, 8, 16]), lengths).tolist() == [3, 0, 28]
+    assert length_mask(lengths, 3).tolist() == [[True, True, False], [False] * 3, [True] * 3]
 
 
 def test_a_batch_gathers_and_counts_its_real_positions():
@@ -79,11 +76,10 @@ def test_a_batch_gathers_and_counts_its_real_positions():
     assert make_batch("nothing to tokens", lengths=(4, 6, 1)).positions() == (11, 18)
 
 
-def test_a_batch_moves_with_everything_but_its_row_numbers():
-    batch = make_batch("tokens to tokens")
-    moved = batch.to(torch.device("meta"))
+def test_a_batch_moves_as_a_whole():
+    moved = make_batch("tokens to tokens")._replace(continues=True).to(torch.device("meta"))
     assert {field.device.type for field in moved if isinstance(field, torch.Tensor)} == {"meta"}
-    assert moved.rows is batch.rows
+    assert moved.continues
 
 
 class Named(NamedTuple):
@@ -103,10 +99,11 @@ def test_a_function_of_tensors_keeps_the_form_of_a_state():
 
 def test_the_next_input_is_the_best_id_or_the_scores_beside_the_covariates():
     scores = torch.tensor([[[0.1, 0.9, 0.0]]])
-    assert SPECS["tokens to tokens"].feed(scores, torch.tensor([[5]])).tolist() == [[1]]
-    spec = SPECS["reals to reals"]._replace(outputs=3, inputs=Reals((5,)))
-    assert spec.source_form is Source.MANY
-    same(spec.feed(scores, torch.arange(5.0).view(1, 1, 5)), torch.tensor([[[0.1, 0.9, 0.0, 3.0, 4.0]]]))
+    best = Categorical(3)
+    assert best.feed(best.pick(scores), torch.tensor([[5]])).tolist() == [[1]]
+    point = Point(3)
+    fed = point.feed(point.pick(scores), torch.arange(5.0).view(1, 1, 5))
+    same(fed, torch.tensor([[[0.1, 0.9, 0.0, 3.0, 4.0]]]))
 
 
 # -------------------------------------------------------------------------------------------------------------- batches
@@ -170,95 +167,52 @@ def test_a_loader_goes_on_anywhere_inside_an_epoch():
     whole = rows_of(made.epoch(2))
     assert made.size(2) == len(whole) == 32
     assert rows_of(made.epoch(0)) != whole
-    for start in (0, 1, 31, 32):
-        assert rows_of(loader().epoch(2, start)) == whole[start:]
+    for start in (0, 1, 31):
+        assert rows_of(itertools.islice(loader().stream(2, start), 32 - start)) == whole[start:]
 
 
 def test_a_loader_of_a_few_batches_repeats_them():
-    few = loader().only(3)
+    few = loader().first_batches(3)
     assert few.size(5) == 3
     assert rows_of(few.epoch(0)) == rows_of(few.epoch(5)) == rows_of(loader().epoch(0))[:3]
 
 
-# ------------------------------------------------------------------------------------------------- on the way to a GPU
+def test_the_stream_goes_on_through_the_epochs_from_any_place() -> None:
+    made = loader()
+    first, second = (rows_of(made.epoch(number)) for number in (1, 2))
+    for start in (0, 3, len(first) - 1):
+        left = [*first[start:], *second]
+        assert rows_of(itertools.islice(made.stream(1, start), len(left))) == left
 
 
-def counted(events: list[Any]) -> Iterator[int]:
-    for i in range(3):
-        events.append(("made", i))
-        yield i
-
-
-def test_on_the_cpu_nothing_is_made_ahead():
-    events: list[Any] = []
-    items = ahead(counted(events), torch.device("cpu"))
-    assert events == []
-    for i in range(3):
-        assert next(items) == i
-        assert events[-1] == ("made", i)
-    assert next(items, None) is None
-
-
-def test_for_a_gpu_the_next_one_is_made_on_another_stream(monkeypatch: pytest.MonkeyPatch):
-    """On streams that only note what is asked of them."""
-    events: list[Any] = []
-    streams = ["main"]
-
-    class Stream:
-        def __init__(self, device: torch.device):
-            self.recorded = 0
-
-        def record_event(self) -> int:
-            self.recorded += 1
-            return self.recorded - 1
-
-        def wait_event(self, event: int) -> None:
-            events.append(("awaited", event))
-
-    @contextmanager
-    def entered(stream: Stream) -> Iterator[None]:
-        streams.append("other")
-        yield
-        streams.pop()
-
-    def items() -> Iterator[int]:
-        for item in counted(events):
-            assert streams[-1] == "other"
-            yield item
-
-    main = Stream(torch.device("cuda"))
-    monkeypatch.setattr(torch.cuda, "Stream", Stream)
-    monkeypatch.setattr(torch.cuda, "stream", entered)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: main)
-    for item in ahead(items(), torch.device("cuda")):
-        assert streams == ["main"]
-        events.append(("used", item))
-    assert events == [
-        ("made", 0),
-        *[("made", 1), ("awaited", 0), ("used", 0)],
-        *[("made", 2), ("awaited", 1), ("used", 1)],
-        *[("awaited", 2), ("used", 2)],
+@pytest.mark.parametrize("size", [2, 40])
+def test_parts_of_batches_are_the_batches(size: int) -> None:
+    """With more processes than rows some parts are empty."""
+    whole = rows_of(loader().epoch(1))
+    parts = [rows_of(loader().epoch(1, slice(rank, None, size))) for rank in range(size)]
+    assert [sorted(row for part in same for row in part) for same in zip(*parts, strict=True)] == [
+        sorted(batch) for batch in whole
     ]
 
 
-def test_a_copy_to_a_gpu_is_from_pinned_memory_and_not_waited_for(monkeypatch: pytest.MonkeyPatch):
-    batch, asked = make_batch("tokens to tokens"), []
-    wide = batch._replace(inputs=torch.cat([batch.inputs, batch.inputs], 1)[:, 1:-1])
+class Noisy(Numbers):
+    """Examples that are changed at random."""
 
-    def pin_memory(tensor: torch.Tensor) -> torch.Tensor:
-        assert tensor.is_contiguous()  # else it would be copied once more, and waited for
-        return tensor.clone()
+    def batch(self, rows: np.ndarray, random: np.random.Generator | None = None) -> Batch:
+        assert random is not None
+        return super().batch(rows)._replace(source=torch.from_numpy(random.integers(2**31, size=(len(rows), 1))))
 
-    def to(tensor: torch.Tensor, device: torch.device, non_blocking: bool) -> torch.Tensor:
-        asked.append((device.type, non_blocking))
-        return tensor
 
-    monkeypatch.setattr(torch.Tensor, "pin_memory", pin_memory)
-    monkeypatch.setattr(torch.Tensor, "to", to)
-    moved = wide.to(torch.device("cuda"))
-    assert asked == [("cuda", True)] * 6
-    assert all(torch.equal(a, b) for a, b in zip(moved[:6], wide[:6], strict=True))
-    asked.clear()
-    there = wide.to(torch.device("cpu"))
-    assert asked == [("cpu", False)] * 6
-    assert all(a is b for a, b in zip(there, wide, strict=True))
+@pytest.mark.parametrize("workers", [0, 2])
+def test_random_changes_are_those_of_the_seed_the_epoch_and_the_batch(workers: int) -> None:
+    def draws(seed: int, start: int = 0) -> list[list[int]]:
+        made = Loader.of(Noisy(), BATCHINGS[0], seed, workers)
+        return rows_of(itertools.islice(made.stream(2, start), 5))
+
+    before = torch.get_rng_state()
+    found = draws(0)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert found == draws(0)
+    assert found[3:] == draws(0, 3)[:2]
+    assert found != draws(1)
+    assert len({row for batch in found for row in batch}) == sum(map(len, found))

@@ -1,6 +1,7 @@
 """The command: wrong command lines and their cures, modes, folders, exit codes."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ from typing import Any
 
 import pytest
 
-import seqtrain
-from seqtrain import cli, folder
+import seqtrain.commands
+from seqtrain import cli
+from seqtrain.commands import run_folder
 from seqtrain.config import UserError
 
 
@@ -34,7 +36,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
-    """What the command calls, instead of seqtrain.run and seqtrain.use; the name of a run decides how it ends."""
+    """What the command calls, instead of the modules of the commands; the name of a run decides how it ends."""
     made: list[SimpleNamespace] = []
     ends: dict[Any, BaseException] = {
         "user": UserError("this model cannot do this task"),
@@ -43,8 +45,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
         "term": SystemExit(143),
     }
 
-    def train(cfg: dict[str, Any], place: Path, resume: bool = False, sweep: bool = False) -> float:
-        made.append(SimpleNamespace(what="train", cfg=cfg, folder=place, resume=resume, sweep=sweep))
+    def train(cfg: dict[str, Any], place: Path, resume: bool = False, swept: list[str] | None = None) -> float:
+        made.append(SimpleNamespace(what="train", cfg=cfg, folder=place, resume=resume, swept=swept))
         if cfg["name"] in ends:
             raise ends[cfg["name"]]
         (place / "checkpoints").mkdir(exist_ok=True)
@@ -53,12 +55,11 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
     def noted(what: str) -> Any:
         return lambda cfg, place: made.append(SimpleNamespace(what=what, cfg=cfg, folder=place))
 
-    uses = {what: noted(what) for what in ("evaluate", "predict")}
-    for name, calls in {"run": {"train": train}, "use": uses}.items():
-        module = ModuleType(f"seqtrain.{name}")
-        vars(module).update(calls)
+    for name, function in {"train": train, "evaluate": noted("evaluate"), "predict": noted("predict")}.items():
+        module = ModuleType(f"seqtrain.commands.{name}")
+        setattr(module, name, function)
         monkeypatch.setitem(sys.modules, module.__name__, module)
-        monkeypatch.setattr(seqtrain, name, module, raising=False)
+        monkeypatch.setattr(seqtrain.commands, name, module, raising=False)
     return made
 
 
@@ -81,7 +82,7 @@ WRONG = [
     ("model.hidden_size.x=3", "model.hidden_size is a value"),
     ("learning_rate=0.1", "optimizer.lr"),
     ("decode={beam:3}", "decode.beam_size"),
-    ("decode.foo=1", "beam_size, length_penalty"),
+    ("decode.foo=1", "; decode has beam_size, "),
     ("model=seq2seq model.attention=dot", "model=attn_seq2seq has it"),
     ("vocabulary=3", "--cfg job"),
     ("hydra.ouput_subdir=x", "hydra.output_subdir"),
@@ -157,11 +158,12 @@ WRONG = [
     ("mode=predict checkpoint=run input=inptu.txt", "did you mean input.txt?"),
     ("mode=evaluate checkpoint=rum", "did you mean run?"),
     ("mode=evaluate checkpoint=empty", "no run folder"),
-    ("mode=evaluate checkpoint=run/checkpoints/step-1", "checkpoint=run"),
+    ("mode=evaluate checkpoint=run/checkpoints/step-1", "lies in: checkpoint=run"),
+    ("mode=evaluate checkpoint=run/checkpoints", "lies in: checkpoint=run"),
     ("mode=evaluate resume=run", "checkpoint=run"),
     ("mode=evaluate checkpoint=run model.hiden=3", "model.hidden_size"),
     ("mode=evaluate checkpoint=run task=sentiment", "keeps its task"),
-    ("mode=evaluate checkpoint=run decode.beam_size=0", "int >= 1"),
+    ("mode=evaluate checkpoint=run decode.beam_size=0", "int in [1, 1000]"),
     ("mode=evaluate checkpoint=run hydra.run.dir=x", "leave this out"),
     ("mode=evaluate checkpoint=damaged", "damaged/config.yaml"),
     ("resume=rum", "did you mean run?"),
@@ -173,17 +175,50 @@ WRONG = [
     ("trainer.batch_size=null", "trainer.batch_tokens"),
     ("name=a/b", "letters"),
     ("hydra.run.dir=run", "resume=run"),
+    ("device.threads=1000000", "expected at most"),
+    ("device.processes=500000", "expected at most"),
+    ("-m jobs=500000 seed=1,2", "expected at most"),
+    (f"hydra.run.dir={'a' * 300}", "File name too long"),
+    (f"name={'a' * 300}", "File name too long"),
+    (f"resume={'a' * 300}", "resume=aaa"),
+    (f"mode=evaluate checkpoint={'a' * 300}", "checkpoint=aaa"),
+    # variables of the shell that are not set
+    ("mode=predict checkpoint= input=-", "checkpoint='' (empty: is a variable of the shell not set?)"),
+    ("mode=evaluate checkpoint=''", "checkpoint='' (empty"),
+    ("resume=", "resume='' (empty"),
+    ("++resume=''", "resume='' (empty"),
+    ("mode=predict checkpoint=run input=", "input='' (empty"),
+    ("mode=predict checkpoint=run input=input.txt output=", "output='' (empty"),
+    ("data=labelled task=sentiment data.train=", "data.train='' (empty"),
+    ("data=pairs data.train=['',a]", "expected str or list of str"),
+    ("hydra.run.dir=", "hydra.run.dir= is empty"),
+    ("-m hydra.sweep.dir=", "hydra.sweep.dir= is empty"),
+    ("--config-dir=", "--config-dir is empty"),
+    ("-cp=", "--config-path is empty"),
 ]
 
 
 def make_run(place: Path) -> None:
     (place / "checkpoints" / "step-1").mkdir(parents=True)
-    folder.register_resolvers()
+    run_folder.register_resolvers()
     from seqtrain.config.compose import compose
     from seqtrain.config.sources import Configs
 
     found = compose(Configs(), ["name=first"])
-    folder.write_config(place / "config.yaml", found.config, found.schema)
+    run_folder.write_config(place, found.config, found.schema)
+
+
+def test_a_comma_in_a_text_is_told_with_both_cures(capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["data=labelled", "data.train=mails, all.csv"]) == 2
+    cures = """'data.train=[mails, all.csv]', for one text 'data.train="mails, all.csv"'"""
+    assert f"add -m; for one list write {cures}" in capsys.readouterr().err
+
+
+def test_a_run_may_lie_in_a_folder_called_checkpoints():
+    place = Path("checkpoints") / "mine"
+    (place / "checkpoints").mkdir(parents=True)
+    (place / "config.yaml").touch()
+    assert run_folder.find(str(place), "checkpoint") == place
 
 
 @pytest.mark.parametrize(("line", "cure"), WRONG, ids=[line for line, _ in WRONG])
@@ -204,6 +239,25 @@ def test_wrong_command_line(
     assert out == ""
     assert calls == []
     assert files() == before
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"SEQTRAIN_CORES": "x"},
+        {"SEQTRAIN_CORES": ""},
+        {"SEQTRAIN_CORES": "-1"},
+        {"RANK": "x", "WORLD_SIZE": "2", "SEQTRAIN_STORE": "nowhere"},
+        {"RANK": "1", "WORLD_SIZE": "٢", "SEQTRAIN_STORE": "nowhere"},
+    ],
+)
+def test_wrong_variables_of_the_environment(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert cli.main([]) == 2
+    assert "expected a whole number in this variable of the environment" in capsys.readouterr().err
 
 
 def process(*words: str) -> subprocess.CompletedProcess[str]:
@@ -305,11 +359,11 @@ def test_train_gets_a_plain_config_and_a_folder(calls: list[SimpleNamespace], tm
     assert isinstance(call.cfg["optimizer"]["lr"], float)
     assert call.cfg["trust"] is True
     assert "hydra" not in call.cfg
-    assert (call.resume, call.sweep) == (False, False)
+    assert (call.resume, call.swept) == (False, None)
     assert call.folder.parent == tmp_path / "outputs" / "translation" / "seq2seq"
     assert "-word-" in call.folder.name
     assert sorted(path.name for path in call.folder.iterdir()) == ["checkpoints", "config.yaml", "train.log"]
-    kept = folder.read_config(call.folder)
+    kept = run_folder.read_config(call.folder)
     assert kept == {**call.cfg, "trust": False}
 
 
@@ -332,14 +386,14 @@ def test_exit_codes(name: str, code: int, calls: list[SimpleNamespace], capsys: 
 
 def test_runs_started_together_never_share_a_folder() -> None:
     with ThreadPoolExecutor(8) as pool:
-        stamps = list(pool.map(lambda _: folder.stamp(None), range(200)))
+        stamps = list(pool.map(lambda _: run_folder.stamp(None), range(200)))
     assert len(set(stamps)) == 200
 
 
 def test_job_folders_are_short_and_safe() -> None:
-    assert folder.job_folder(3, "model.hidden_size=64;optimizer.lr=0.001") == "3-hidden_size-64-lr-0.001"
-    assert folder.job_folder(0, "") == "0"
-    long = folder.job_folder(12, "data.path=/a/very/" + "long/" * 50 + ";a.b='x y'")
+    assert run_folder.job_folder(3, "model.hidden_size=64;optimizer.lr=0.001") == "3-hidden_size-64-lr-0.001"
+    assert run_folder.job_folder(0, "") == "0"
+    long = run_folder.job_folder(12, "data.path=/a/very/" + "long/" * 50 + ";a.b='x y'")
     assert len(long) <= 80
     assert long.startswith("12-path-")
     assert not set(long) & set("/\\ '\"=,:*")
@@ -378,7 +432,7 @@ def test_resume_keeps_what_was_changed(tmp_path: Path, calls: list[SimpleNamespa
     assert cli.main(["resume=run"]) == 0
     assert [(call.cfg["trainer"]["epochs"], call.resume) for call in calls] == [(99, True), (99, True)]
     assert calls[0].folder == Path("run")
-    assert folder.read_config(tmp_path / "run")["resume"] is None
+    assert run_folder.read_config(tmp_path / "run")["resume"] is None
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["checkpoints", "config.yaml", "train.log"]
 
 
@@ -390,7 +444,7 @@ def test_an_older_run_gets_new_root_keys(tmp_path: Path, calls: list[SimpleNames
     ]
     config.write_text("\n".join(lines))
     assert cli.main(["mode=evaluate", "checkpoint=run"]) == 0
-    assert calls[0].cfg["format"] == "text"
+    assert calls[0].cfg["format"] is None
     assert calls[0].cfg["decode"]["beam_size"] == 5
 
 
@@ -402,21 +456,42 @@ def test_interpolations_of_a_run_folder_are_text(tmp_path: Path, calls: list[Sim
     assert calls == []
 
 
+def test_a_refused_run_leaves_no_folder_that_was_not_there(calls: list[SimpleNamespace]) -> None:
+    assert cli.main(["name=user"]) == 2
+    assert files() == []
+    Path("mine").mkdir()
+    assert cli.main(["name=user", "hydra.run.dir=mine/deep/run"]) == 2
+    assert files() == ["mine"]
+    assert len(calls) == 2
+
+
+def test_resume_auto_says_where_it_found_nothing(
+    calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["resume=auto", "task=sentiment"]) == 0
+    assert calls[0].resume is False
+    expected = (
+        "resume=auto: outputs/sentiment/many_to_one has no unfinished run with these settings, so a new one begins"
+    )
+    assert capsys.readouterr().err.splitlines() == [expected]
+
+
 # -------------------------------------------------------------------------------- sweeps
 
 
 def test_sweep_goes_on_after_a_failed_job(calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["-m", "task=sentiment", "name=crash,fine", "seed=1,2", "trainer.epochs=3"]) == 1
-    assert [call.sweep for call in calls] == [True] * 4
+    assert [call.swept for call in calls] == [["name", "seed"]] * 4
     (place,) = Path("outputs/sweeps").iterdir()
     names = sorted(path.name for path in place.iterdir() if path.is_dir())
     assert names == ["0-name-crash-seed-1", "1-name-crash-seed-2", "2-name-fine-seed-1", "3-name-fine-seed-2"]
     assert "a bug" in (place / names[0] / "failed.txt").read_text()
     assert json.loads((place / names[3] / "job.json").read_text())["status"] == "done"
     table = (place / "sweep.md").read_text().splitlines()
-    assert table[0] == "| name | seed | value | seconds | status | run |"
+    assert table[0] == "| name | seed | value | seconds | status | run | reason |"
     assert [row.split(" | ")[4] for row in table[2:]] == ["done", "done", "failed", "failed"]
     out, err = capsys.readouterr()
+    assert re.search(r"^job 2 of 4, about \d\d:\d\d left: .*seed=2", out, re.MULTILINE)
     assert "failed: ValueError: a bug" in out
     assert "Traceback" not in out + err
 

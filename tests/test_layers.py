@@ -6,9 +6,10 @@ import torch
 from small import same
 from torch import nn
 
-from seqtrain.batch import Reals, Tokens
 from seqtrain.config import UserError
-from seqtrain.layers import Attention, Embedding, LockedDropout, Memory, Pooling, Scores
+from seqtrain.contract import Reals, Tokens
+from seqtrain.layers import Attention, Embedding, LockedDropout, Pooling, Scores
+from seqtrain.trees import map_tensors
 
 KINDS = ("dot", "general", "additive", "multi_head")
 
@@ -111,7 +112,7 @@ def test_a_memory_serves_many_queries_a_source(kind):
     layer, _, states, lengths = attend(kind)
     queries = torch.randn(6, 4, 8)
     memory = layer.memory(states, lengths)
-    three_times = Memory(*(part.repeat_interleave(3, 0) for part in memory))
+    three_times = map_tensors(lambda part: part.repeat_interleave(3, 0), memory)
     same(layer(queries, memory), layer(queries, three_times))
 
 

@@ -8,14 +8,15 @@ import small
 import tiny
 import torch
 
-from seqtrain import assemble
-from seqtrain.config import UserError, build, locate
-from seqtrain.train import evaluate
+from seqtrain.commands import assembly
+from seqtrain.commands.assembly import Assembly
+from seqtrain.config import UserError, locate
+from seqtrain.engine.evaluate import evaluate
 
 
 @pytest.fixture(autouse=True)
 def few_topics():
-    with tiny.few_topics:
+    with tiny.few_topics():
         yield
 
 
@@ -36,20 +37,28 @@ def step(cfg: dict[str, Any]) -> None:
     for name, parameter in job.model.named_parameters():
         assert torch.isfinite(parameter).all(), name
         assert not torch.equal(parameter, before[name]), f"{name} does not learn"
-    totals = evaluate(job.model, job.task, job.valid.only(1), job.decoder, job.device)
+    totals = evaluate(job.model, job.task, job.valid.first_batches(1), job.decoder, job.device)
     assert math.isfinite(job.task.score(totals)[job.task.monitor])
 
 
-@pytest.mark.parametrize("data", small.options("data"))
-@pytest.mark.parametrize("task", small.options("task"))
+KINDS = {name: locate(small.read("data", name)["_target_"], trust=False).kind for name in small.options("data")}
+TAKES = {
+    name: locate(small.read("task", name)["task"]["_target_"], trust=False).kinds for name in small.options("task")
+}
+PAIRS = [(task, data) for task, takes in TAKES.items() for data, kind in KINDS.items() if kind in takes]
+
+
+@pytest.mark.parametrize(("task", "data"), PAIRS)
 def test_takes_a_step_or_is_refused_before_data_is_prepared(task: str, data: str, monkeypatch: pytest.MonkeyPatch):
     works, refused = [], {}
     for model in small.options("model"):
         cfg = tiny.config(task, {"model": model, "data": data})
         try:
+            parts = Assembly(cfg)
+            assert parts.unfitted_task
             with monkeypatch.context() as patch:
-                patch.setattr(assemble, "build", prepare)
-                assemble.open_data(cfg, build(cfg["task"]))
+                patch.setattr(assembly, "build", prepare)
+                assert parts.source
         except UserError as error:
             refused[model] = str(error)
         except Prepared:
@@ -59,23 +68,20 @@ def test_takes_a_step_or_is_refused_before_data_is_prepared(task: str, data: str
             for backbone in small.options("backbone"):
                 step(tiny.config(task, {"model": model, "data": data, "backbone": backbone}))
     assert len(works) + len(refused) == len(small.options("model"))
+    assert works
     for message in refused.values():
         assert "\n" not in message
-        if works:
-            assert message.endswith(f"; models that fit: {', '.join(works)}")
-        else:
-            assert message.startswith("data of the kind ")
+        assert message.endswith(f"; models that fit: {', '.join(works)}")
 
 
-@pytest.mark.parametrize("task", small.options("task"))
+@pytest.mark.parametrize("task", TAKES)
 def test_a_task_refuses_data_of_another_kind_and_names_what_fits(task: str):
-    kinds = {name: locate(small.read("data", name)["_target_"], trust=False).kind for name in small.options("data")}
-    takes = locate(tiny.config(task)["task"]["_target_"], trust=False).kinds
-    fits = [name for name, kind in kinds.items() if kind in takes]
-    assert fits
-    for name in kinds.keys() - fits:
+    cfg = tiny.config(task)
+    fits = [data for data, kind in KINDS.items() if kind in TAKES[task]]
+    for data in KINDS.keys() - fits:
         with pytest.raises(UserError) as caught:
-            tiny.job(tiny.config(task, {"data": name}))
+            assert Assembly(cfg | {"data": small.read("data", data)}).source
+        assert str(caught.value).startswith("data of the kind ")
         assert str(caught.value).endswith(f"; data that fits: {', '.join(fits)}")
 
 
@@ -84,5 +90,5 @@ def test_the_refusal_is_one_sentence():
         tiny.job(tiny.config("translation", {"model": "many_to_one"}))
     assert str(caught.value) == (
         "model=many_to_one does not fit this task: it writes a fixed number of positions, "
-        "not a sequence that ends by itself; models that fit: attn_seq2seq, seq2seq"
+        "not a sequence that ends by itself; models that fit: attn_seq2seq, many_to_many, seq2seq"
     )

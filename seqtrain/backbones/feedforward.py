@@ -8,16 +8,16 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seqtrain.backbones import State
-from seqtrain.batch import length_mask
+from seqtrain.backbones.base import Stack
+from seqtrain.contract import Attend, State, length_mask
 from seqtrain.layers import LockedDropout
 
 
-class Feedforward(nn.Module):
+class Feedforward(Stack):
     """A stack of layers h = relu(W[x of the window] + b), the same at every position.
 
-    window: positions that a layer reads, its own and those before it; where the stack is not causal, as many behind it.
-    The state is the inputs that the next windows reach back to; before the beginning they are zero.
+    Where the stack is not causal, the window reaches as far behind a position as before it. The state is the inputs
+    that the next windows reach back to; before the beginning they are zero.
     """
 
     def __init__(
@@ -41,13 +41,17 @@ class Feedforward(nn.Module):
             self.starts = nn.Linear(summary_size, input_size)
 
     def forward(
-        self, x: Float[Tensor, "B T I"], state: State = None, lengths: Int[Tensor, " B"] | None = None
+        self,
+        x: Float[Tensor, "B T I"],
+        state: State = None,
+        lengths: Int[Tensor, " B"] | None = None,
+        attend: Attend | None = None,
     ) -> tuple[Float[Tensor, "B T H"], State]:
         states = []
         for i, layer in enumerate(self.layers):
             inputs = self.dropout(x) if i else x
             if self.causal:
-                before = inputs.new_zeros(len(x), self.reach, inputs.size(2)) if state is None else state[i]
+                before = inputs.new_zeros(x.size(0), self.reach, inputs.size(2)) if state is None else state[i]
                 read = torch.cat([before.to(inputs.dtype), inputs], 1)
                 states.append(read[:, read.size(1) - self.reach :])
             else:
@@ -55,11 +59,5 @@ class Feedforward(nn.Module):
                 read = inputs * length_mask(lengths, x.size(1))[..., None]
                 read = F.pad(read, (0, 0, self.reach, self.reach))
             x = torch.relu(layer(read.transpose(1, 2)).transpose(1, 2))
+            x = attend(i, x) if attend else x
         return x, tuple(states) if self.causal else None
-
-    def start(self, summary: Float[Tensor, "B S"]) -> State:
-        """The summary is read as an input before the first one."""
-        return self(self.starts(summary)[:, None])[1]
-
-    def last(self, y: Float[Tensor, "B T H"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
-        return y[torch.arange(len(y), device=y.device), lengths - 1]

@@ -1,58 +1,78 @@
-"""User errors, the rules between settings, and building what `_target_` names."""
+"""The errors that a user can mend, and `build`, which makes an object from a section with a `_target_`."""
 
 import importlib
 import inspect
-import re
+import os
+import sys
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from seqtrain.config.quoting import typed
 from seqtrain.config.spelling import did_you_mean, near
 
 
 class UserError(Exception):
-    """A mistake in the configuration, the data, a path or a checkpoint, told in one to a few lines."""
+    """A mistake in the configuration, the data, a path or a checkpoint. The message takes one to a few lines."""
 
 
 class LineError(UserError):
-    """A line of the input that nothing can be predicted from; the first line is 1."""
+    """A line of the input of mode=predict that cannot be read. number: its number, from 1 on."""
 
     def __init__(self, number: int, problem: str):
         super().__init__(f"input, line {number}: {problem}")
         self.number, self.problem = number, problem
 
 
-# Where the classes of a configuration from elsewhere may come from: those that an axis of the configuration is made of.
-SAFE = tuple(f"seqtrain.{axis}." for axis in ("tasks", "models", "backbones", "data", "schedules", "train"))
-SAFE += ("torch.optim.",)
-Trust = bool | list[str]  # everything or nothing besides; or the names of packages
+# A configuration that is not trusted may only name classes of these modules.
+AXES = ("tasks", "models", "frontends", "backbones", "likelihoods", "data", "engine.schedules", "engine.trainer")
+SAFE = (*(f"seqtrain.{axis}." for axis in AXES), "torch.optim.")
+Trust = bool | list[str]  # True: any code may be called; False: only SAFE; a list: SAFE and these packages
 
 
 def build(node: dict[str, Any], trust: Trust = False, **extra: Any) -> Any:
     """Calls the class or function named by a node's `_target_` with the node's other keys and `extra`.
 
-    Inner nodes are handed over as they are. Without `trust` (a configuration that came with a run folder) only classes
-    that an axis of seqtrain or torch.optim defines are called, and those of the packages that `trust` names.
+    Inner nodes are passed as they are. trust: what else than the classes in `SAFE` may be called; False for a
+    configuration that came with a run folder. Raises `UserError` for a missing or unknown argument.
     """
     target = node.get("_target_")
     make = locate(target, trust)
     arguments = {key: value for key, value in node.items() if key != "_target_"} | extra
     try:
-        parameters = inspect.signature(make).parameters.values()
+        parameters, groups = parameters_of(make)
     except ValueError:  # a builtin without a signature checks its own arguments
         return make(**arguments)
-    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+    names = [p.name for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         for key in arguments:
             if key not in names:
                 raise UserError(f"{target} has no parameter {key}{did_you_mean(near(key, names))}")
-    needed = [p.name for p in parameters if p.name in names and p.default is p.empty and p.name not in arguments]
+    needed = [name for name in names if parameters[name].default is inspect.Parameter.empty and name not in arguments]
     if needed:
         raise UserError(f"{target} needs a value for {', '.join(needed)}")
+    for name, group in groups.items():
+        arguments[name] = group(**{f.name: arguments.pop(f.name) for f in fields(group) if f.name in arguments})
     return make(**arguments)
 
 
+def parameters_of(make: Any) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
+    """What a class takes as keys of a configuration, by name: its parameters, and in place of one that is a dataclass
+    the fields of that. Then these dataclasses, by the names of the parameters. Raises ValueError."""
+    found, groups, module = {}, {}, sys.modules.get(make.__module__)
+    for name, parameter in inspect.signature(make).parameters.items():
+        hint = parameter.annotation
+        group = getattr(module, hint, None) if isinstance(hint, str) else hint
+        if isinstance(group, type) and is_dataclass(group):
+            groups[name] = group
+            found |= inspect.signature(group).parameters
+        else:
+            found[name] = parameter
+    return found, groups
+
+
 def locate(target: Any, trust: Trust) -> Any:
-    """The class or function with a dotted name."""
+    """Imports the class or function with a dotted name; raises `UserError` where `trust` does not allow it."""
     allowed = SAFE if isinstance(trust, bool) else (*SAFE, *(f"{package}." for package in trust))
     if not isinstance(target, str):
         raise UserError(f"_target_ {in_brief(target)}: expected the dotted name of a class")
@@ -60,61 +80,43 @@ def locate(target: Any, trust: Trust) -> Any:
     if trust is not True and not target.startswith(allowed):
         raise UserError(
             f"_target_ {in_brief(target)}: this configuration came with a run folder, and it names code outside "
-            f"seqtrain; if you know the folder, add trust=[{in_brief(target.partition('.')[0])}]"
+            f"seqtrain; if you know the folder, add {typed('trust', [in_brief(target.partition('.')[0])])}"
         )
     try:
-        found = getattr(importlib.import_module(module), name)
+        target_object = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise UserError(f"_target_ {in_brief(target)}: it cannot be imported ({in_brief(error)})") from error
-    defined = f"{getattr(found, '__module__', '')}."
-    if not callable(found) or (trust is not True and not (isinstance(found, type) and defined.startswith(allowed))):
-        kind = "a class or a function" if trust is True else "a class"
+    if trust is True:
+        valid, kind = callable(target_object), "a class or a function"
+    else:  # a module may import classes of other modules: it must be defined where that is allowed
+        defined_in = f"{getattr(target_object, '__module__', '')}."
+        valid, kind = isinstance(target_object, type) and defined_in.startswith(allowed), "a class"
+    if not valid:
         raise UserError(f"_target_ {in_brief(target)}: it must be {kind} of that module")
-    return found
+    return target_object
 
 
-def in_brief(value: object) -> str:
-    """A value from elsewhere, short enough for a message."""
+def in_brief(value: object, max_length: int = 200) -> str:
+    """Returns a value as one line of text, cut after `max_length` characters, for a message."""
     text = " ".join(str(value).split())
-    return text if len(text) <= 200 else f"{text[:200]}…"
+    return text if len(text) <= max_length else f"{text[:max_length]}…"
 
 
-def check_together(config: dict[str, Any]) -> list[str]:
-    """Rules between settings, each of them valid alone; every one that is broken, in words."""
-    mode, problems = config["mode"], []
-    if config["resume"] is not None and config["checkpoint"] is not None:
-        problems.append("resume and checkpoint: give one; resume goes on training, checkpoint evaluates or predicts")
-    if config["resume"] is not None and mode != "train":
-        problems.append(f"resume goes on training; for mode={mode} write checkpoint={config['resume']}")
-    if mode == "train" and config["checkpoint"] is not None:
-        problems.append("checkpoint goes with mode=evaluate or mode=predict; to go on training write resume=")
-    if mode in ("inspect", "doctor") and config["checkpoint"] is not None:
-        problems.append(f"mode={mode} reports on what comes before a run: leave checkpoint out")
-    if mode in ("evaluate", "predict", "replay") and config["checkpoint"] is None and config["resume"] is None:
-        problems.append(f"mode={mode} needs checkpoint=RUN, the folder of a run (outputs/...)")
-    if mode == "predict" and config["input"] is None:
-        problems.append("mode=predict needs input=FILE; input=- reads standard input")
-    if mode != "predict" and config["input"] is not None:
-        problems.append(f"input goes with mode=predict, and the mode is {mode}")
-    if (path := config["input"]) not in (None, "-") and not Path(path).expanduser().is_file():
-        problems.append(f"input={path}: there is no such file{did_you_mean(near_path(Path(path)))}")
-    if (name := config["name"]) is not None and not re.fullmatch(r"[\w.-]+", name):
-        problems.append(
-            f"name={name}: expected letters, digits, '.', '_' and '-' only: it becomes part of a folder's name"
-        )
-    trainer = config.get("trainer") or {}
-    sizes = [key for key in ("batch_size", "batch_tokens") if trainer.get(key) is not None]
-    if {"batch_size", "batch_tokens"} <= trainer.keys() and len(sizes) != 1:
-        cure = "set one" if not sizes else "add trainer.batch_size=null or trainer.batch_tokens=null"
-        state = "both are" if sizes else "neither is"
-        problems.append(f"exactly one of trainer.batch_size and trainer.batch_tokens must be set, and {state}: {cure}")
-    if {"epochs", "max_steps"} <= trainer.keys() and trainer["epochs"] is None and trainer["max_steps"] is None:
-        problems.append("one of trainer.epochs and trainer.max_steps must be set: neither says when training ends")
-    return problems
+def expanded(name: str) -> Path:
+    """Returns a path with its ~ replaced by the user's home folder, where there is one.
+
+    Ask os.path.exists(path) instead of path.exists(), which raises an error for a name too long for any file.
+    """
+    return Path(os.path.expanduser(name))
 
 
 def near_path(path: Path) -> list[str]:
-    """An existing neighbour of a path that does not exist, spelled most like it."""
-    while not path.parent.is_dir():
+    """Returns the existing path that is spelled most like one that does not exist, if any is similar: a list of 0 or 1,
+    for `did_you_mean`. Where several parts of the path do not exist, the first of them is compared."""
+    while not os.path.isdir(path.parent):
         path = path.parent
-    return [str(path.parent / name) for name in near(path.name, [p.name for p in path.parent.iterdir()])]
+    try:
+        names = os.listdir(path.parent)
+    except OSError:
+        return []
+    return [str(path.parent / name) for name in near(path.name, names)]

@@ -1,7 +1,7 @@
-"""From a command line to a checked configuration: with every mistake told at once.
+"""From a command line to a checked configuration, with every mistake reported at once.
 
-Hydra stops at its first complaint. Here the words of the command line are looked at first, each by itself (`Words`),
-then the groups they choose, and only what is sound is composed, so that one look tells every mistake there is.
+Hydra stops at the first mistake. Here each override of the command line is checked by itself, then every group is.
+Only the valid overrides are composed, so that one error can list every mistake.
 """
 
 import itertools
@@ -19,104 +19,118 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from seqtrain.config import UserError, check_together
+from seqtrain.config import UserError
+from seqtrain.config.overrides import Overrides, override_problems, parse_value, read_overrides, sweep_texts
+from seqtrain.config.rules import check_together
 from seqtrain.config.schema import Schema, check, conform, describe, read_entries
 from seqtrain.config.sources import Configs
 from seqtrain.config.spelling import did_you_mean, nearest_keys
-from seqtrain.config.words import Words, parse_value, read_words, sweep_texts, word_problems
 
 
 class Mistakes(UserError):
-    """Every mistake of a configuration, one a line."""
+    """Every mistake of a configuration, one on each line."""
 
     def __init__(self, problems: list[str]) -> None:
         problems = list(dict.fromkeys(problems))
-        many = f"{len(problems)} mistakes in the configuration:\n  "
-        super().__init__(problems[0] if len(problems) == 1 else many + "\n  ".join(problems))
+        heading = f"{len(problems)} mistakes in the configuration:\n  "
+        super().__init__(problems[0] if len(problems) == 1 else heading + "\n  ".join(problems))
 
 
 @dataclass
 class Composed:
     """A configuration without mistakes."""
 
-    config: dict[str, Any]  # plain, resolved, without the section hydra
+    config: dict[str, Any]  # plain values, interpolations resolved, without the section hydra
     schema: Schema
-    hydra: DictConfig
-    overrides: list[str]  # to be handed to Hydra
-    swept: list[str]  # keys and groups with several values
+    hydra: DictConfig  # the same as Hydra composed it, with the section hydra
+    overrides: list[str]  # the command line in the form that Hydra accepts
+    swept: list[str]  # the keys and groups that have several values
 
 
 def compose(configs: Configs, lines: list[str], multirun: bool = False) -> Composed:
-    """Composes and checks; raises Mistakes with everything that is wrong. In a sweep every value is checked, and every
-    combination of groups; the result is then the first job's."""
+    """Composes the configuration of a command line and checks it; raises `Mistakes` with everything that is wrong.
+
+    lines: the overrides, as they were typed. In a sweep every value and every combination of groups is checked, and the
+    result is the configuration of the first job.
+    """
     searchpath = [line for line in lines if line.startswith("hydra.searchpath=")]
     multirun = multirun or "hydra.mode=MULTIRUN" in lines
     if searchpath:
         configs.add(parse_value(searchpath[-1].partition("=")[2]))
-    words = read_words(lines, configs, multirun)
-    if words.problems:
-        raise Mistakes(words.problems)
-    choices = [[f"{o.key_or_group}={text}" for text in sweep_texts(o)] for o in words.groups]
+    overrides = read_overrides(lines, configs, multirun)
+    if overrides.problems:
+        raise Mistakes(overrides.problems)
+    choices = [[f"{o.key_or_group}={text}" for text in sweep_texts(o)] for o in overrides.groups]
     problems: list[str] = []
     first: Composed | None = None
     for groups in itertools.product(*choices):
-        composed = compose_one(configs, list(groups), words, problems)
-        first = first or composed
+        composed = compose_one(configs, list(groups), overrides, problems)
+        if first is None:
+            first = composed
     if problems or first is None:
         raise Mistakes(problems)
     if multirun or first.hydra.hydra.mode == RunMode.MULTIRUN:
-        add_params(first, configs)
-    first.swept += [o.key_or_group for o in (*words.groups, *words.values) if o.is_sweep_override()]
-    first.overrides = [plain_line(o, first.schema) for o in (*words.groups, *words.values)]
+        add_sweeper_params(first, configs)
+    first.swept += [o.key_or_group for o in (*overrides.groups, *overrides.values) if o.is_sweep_override()]
+    first.overrides = [plain_line(o, first.schema) for o in (*overrides.groups, *overrides.values)]
     return first
 
 
-def add_params(composed: Composed, configs: Configs) -> None:
-    """Checks what the configuration itself sweeps over, `hydra.sweeper.params`, in the way of the command line."""
-    params = OmegaConf.select(composed.hydra, "hydra.sweeper.params") or {}
-    words = read_words([f"{key}={value}" for key, value in params.items()], configs, multirun=True)
-    problems = [p for o in words.values for p in word_problems(o, composed.schema, configs)]
-    if words.problems or problems:
-        raise Mistakes([f"{p} (in hydra.sweeper.params)" for p in words.problems + problems])
+def add_sweeper_params(composed: Composed, configs: Configs) -> None:
+    """Checks `hydra.sweeper.params`, the values that a YAML file sweeps over, like those of a command line."""
+    params = OmegaConf.select(composed.hydra, "hydra.sweeper.params") or {}  # it may be null
+    overrides = read_overrides([f"{key}={value}" for key, value in params.items()], configs, multirun=True)
+    problems = [p for o in overrides.values for p in override_problems(o, composed.schema, configs)]
+    if overrides.problems or problems:
+        raise Mistakes([f"{p} (in hydra.sweeper.params)" for p in overrides.problems + problems])
     composed.swept += [str(key) for key in params]
 
 
 def plain_line(o: Override, schema: Schema) -> str:
-    """An override as Hydra takes it: `+key=` of a key that is there already is `key=`."""
+    """Returns an override in the form that Hydra accepts: `key=` where `+key=` was typed for a key that exists."""
     line = o.input_line or ""
     if is_hydra(o) and not o.is_delete():
         return f"++{line.lstrip('+')}"
     return line.lstrip("+") if o.key_or_group in schema.keys or o.key_or_group in schema.sections else line
 
 
-def compose_one(configs: Configs, groups: list[str], words: Words, problems: list[str]) -> Composed | None:
-    """One combination of groups with the first value of everything else; appends what is wrong to `problems`."""
+def compose_one(configs: Configs, groups: list[str], overrides: Overrides, problems: list[str]) -> Composed | None:
+    """Composes one combination of groups with the first value of every other override.
+
+    Appends the mistakes to `problems`; returns None where Hydra could not compose at all. `compose` fills in the fields
+    `overrides` and `swept`.
+    """
     try:
         files = read_files(configs, groups)
-        known = known_hydra(configs, groups) if any(is_hydra(o) for o in words.values) else {}
+        hydra_section = load_hydra_section(configs, groups) if any(is_hydra(o) for o in overrides.values) else {}
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError) as error:
         problems.append(in_short(error))
         return None
-    sound, wrong = [*groups], []
-    for o in words.values:
-        found = hydra_problems(o, known) if is_hydra(o) else word_problems(o, files.schema, configs)
-        wrong += found
-        if not found:
-            sound.append(str(o.input_line) if o.is_delete() else f"++{o.key_or_group}={sweep_texts(o)[0]}")
+    valid_lines = [*groups]
+    new_problems: list[str] = []
+    invalid_keys = set[str]()
+    for o in overrides.values:
+        of_this = hydra_problems(o, hydra_section) if is_hydra(o) else override_problems(o, files.schema, configs)
+        new_problems += of_this
+        if of_this:
+            invalid_keys.add(o.key_or_group)
+        else:
+            valid_lines.append(str(o.input_line) if o.is_delete() else f"++{o.key_or_group}={sweep_texts(o)[0]}")
     try:
-        composed = configs.loader.load_configuration(configs.name, sound, RunMode.RUN, from_shell=False)
-    except Exception as error:  # the values alone can be to blame: OmegaConf raises whatever it stumbles over
-        problems += [*wrong, in_short(error)]
+        composed = configs.loader.load_configuration(configs.name, valid_lines, RunMode.RUN, from_shell=False)
+    except Exception as error:  # a strange value makes OmegaConf raise any kind of exception
+        problems += [*new_problems, in_short(error)]
         return None
     HydraConfig.instance().set_config(composed)
-    found, unresolved = plain(composed)
-    config = conform(found, files.schema)
-    typed = [o.key_or_group for o in words.values]
-    for name, problem in {**check(found, files.schema), **unresolved}.items():
+    values, unresolved = plain(composed)
+    config = conform(values, files.schema)
+    typed = [o.key_or_group for o in overrides.values]
+    for name, problem in {**check(values, files.schema), **unresolved}.items():
         from_file = name in files.origins and not any(name == key or name.startswith(f"{key}.") for key in typed)
-        wrong += [f"{problem} (in {files.origins[name]})" if from_file else problem] if problem else []
-    problems += wrong or check_together(config)
-    return Composed(config, files.schema, composed, [], [])
+        if problem and name not in invalid_keys:
+            new_problems.append(f"{problem} (in {files.origins[name]})" if from_file else problem)
+    problems += new_problems or check_together(config)  # rules between settings need valid settings
+    return Composed(config, files.schema, composed, overrides=[], swept=[])
 
 
 @dataclass
@@ -128,12 +142,13 @@ class Files:
 
 
 def read_files(configs: Configs, groups: list[str]) -> Files:
-    """The schema of a composition.
+    """Reads the schema from the YAML files that a composition uses, in Hydra's order.
 
-    An option declares the keys of its own section. What a global file (a task, an experiment) says about other sections
-    are values only, and so are the bare keys of an option that extends another one through its defaults list.
+    A file declares the keys of its own section. Keys of other sections, in a task or an experiment, only set values; so
+    do keys without a type in an option that extends another one through its defaults list.
     """
-    files, targets = Files(), {}
+    files = Files()
+    targets: dict[str, Any] = {}  # the `_target_` of each section so far
     defaults = configs.loader.compute_defaults_list(configs.name, groups, RunMode.RUN)
     for default in defaults.defaults:
         path = default.config_path and configs.file(default.config_path)
@@ -142,25 +157,25 @@ def read_files(configs: Configs, groups: list[str]) -> Files:
         group = str(default.config_path).rpartition("/")[0]
         prefix = f"{default.package}." if default.package else ""
         entries = [e._replace(name=f"{prefix}{e.name}") for e in read_entries(path)]
-        own = f"{default.package or group}." if group else ""
-        target = next((e.value for e in entries if e.name == f"{own}_target_"), None)
-        extends = bool(own) and own in targets and target in (None, targets[own])
-        targets[own] = target or targets.get(own)
-        if own:
-            files.schema.sections.setdefault(own.removesuffix("."), describe(path))
+        section = f"{default.package or group}." if group else ""
+        target = next((e.value for e in entries if e.name == f"{section}_target_"), None)
+        extends = bool(section) and section in targets and target in (None, targets[section])
+        targets[section] = target or targets.get(section)
+        if section:
+            files.schema.sections.setdefault(section.removesuffix("."), describe(path))
         for entry in entries:
             files.origins[entry.name] = f"{default.config_path}.yaml, line {entry.line}"
-            mine = entry.name.startswith(own) or f"{entry.name}." == own
-            if entry.key is None and mine:
+            in_section = entry.name.startswith(section) or f"{entry.name}." == section
+            if entry.key is None and in_section:
                 files.schema.sections.setdefault(entry.name, entry.comment)
-            elif entry.key is not None and mine and (entry.key.typed or not extends):
+            elif entry.key is not None and in_section and (entry.key.typed or not extends):
                 files.schema.add(entry.name, entry.key)
     return files
 
 
 # -------------------------------------------------------------------------------- hydra's section
 
-FREE = (
+ANY_KEY_BELOW = (  # sections of hydra that may have keys of any name
     *("hydra.job.env_set.", "hydra.sweeper.params.", "hydra.callbacks.", "hydra.env."),
     *(f"hydra.{log}_logging.{part}." for log in ("job", "hydra") for part in ("loggers", "handlers", "formatters")),
 )
@@ -170,33 +185,37 @@ def is_hydra(o: Override) -> bool:
     return o.key_or_group == "hydra" or o.key_or_group.startswith("hydra.")
 
 
-def known_hydra(configs: Configs, groups: list[str]) -> dict[str, Any]:
-    """The section hydra before values are set in it, so that a wrong name shows."""
+def load_hydra_section(configs: Configs, groups: list[str]) -> dict[str, Any]:
+    """Loads the section hydra without the overrides of its values: a name that is not in it is wrong."""
     config = configs.loader.load_configuration(configs.name, groups, RunMode.RUN, from_shell=False)
     container = OmegaConf.to_container(config.hydra, resolve=False, throw_on_missing=False, enum_to_str=True)
     return {"hydra": container}
 
 
-def hydra_problems(o: Override, known: dict[str, Any]) -> list[str]:
+def hydra_problems(o: Override, hydra_section: dict[str, Any]) -> list[str]:
+    """Returns what is wrong with an override of the section hydra: an unknown key, or an empty value."""
     name = o.key_or_group
-    names = list(dotted(known))
-    if name in names or name.startswith(FREE):
+    names = list(dotted_names(hydra_section))
+    if name.startswith(ANY_KEY_BELOW):
         return []
+    if name in names:
+        return [f"{o.input_line} is empty: is a variable of the shell not set?"] if o.value() == "" else []
     return [f"{name}: there is no such key{did_you_mean(nearest_keys(name, names)[:1])}"]
 
 
-def dotted(config: dict[str, Any], prefix: str = "") -> Iterator[str]:
+def dotted_names(config: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for key, value in config.items():
         yield f"{prefix}{key}"
         if isinstance(value, dict):
-            yield from dotted(value, f"{prefix}{key}.")
+            yield from dotted_names(value, f"{prefix}{key}.")
 
 
 # -------------------------------------------------------------------------------- values
 
 
 def plain(config: DictConfig) -> tuple[dict[str, Any], dict[str, str]]:
-    """A configuration as plain resolved values, and what could not be resolved ("" where only a running job can)."""
+    """Returns a configuration as plain values with interpolations resolved, and a message for each key whose
+    interpolation failed: "" for ${hydra:...}, which only a running job can resolve."""
     problems: dict[str, str] = {}
 
     def walk(node: DictConfig, prefix: str) -> dict[str, Any]:
@@ -210,7 +229,7 @@ def plain(config: DictConfig) -> tuple[dict[str, Any], dict[str, str]]:
                 value = walk(value, f"{name}.") if isinstance(value, DictConfig) else value
                 out[str(key)] = OmegaConf.to_container(value, resolve=True) if isinstance(value, ListConfig) else value
             except MissingMandatoryValue:
-                continue  # `check` tells what is missing
+                continue  # `check` reports missing keys
             except OmegaConfBaseException as error:
                 raw = str(OmegaConf.to_container(node, resolve=False)[key])  # pyright: ignore
                 problems[name] = "" if "${hydra:" in raw else f"{name}={raw}: {in_short(error)}"
@@ -220,7 +239,7 @@ def plain(config: DictConfig) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def in_short(error: BaseException) -> str:
-    """One line for an exception of Hydra, OmegaConf or YAML."""
+    """Returns the message of an exception of Hydra, OmegaConf or YAML as one line."""
     text = str(error) or str(error.__cause__ or type(error).__name__)
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException) and str(error):
         text = f"{text}: {str(error.__cause__).partition(chr(10))[0]}"
@@ -229,8 +248,9 @@ def in_short(error: BaseException) -> str:
 
 
 def schema_of_job() -> Schema:
-    """The schema of the job that Hydra is running."""
-    configs, hydra = Configs.of_job(), HydraConfig.get()
+    """Reads the schema of the job that Hydra is running."""
+    configs = Configs.of_job()
+    hydra = HydraConfig.get()
     parser = OverridesParser.create()
     lines = [*hydra.overrides.hydra, *hydra.overrides.task]
     groups = [line for line in lines if configs.is_group(parser.parse_override(line).key_or_group)]

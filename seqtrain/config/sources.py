@@ -1,6 +1,7 @@
-"""The config folders: ours and the user's own."""
+"""The folders of YAML files that a command line is composed from: those of seqtrain and of the user."""
 
 import copy
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,14 @@ ROOT = next(p for p in (PACKAGE / "configs", PACKAGE.parent / "configs") if p.is
 
 
 class Repository(ConfigRepository):
-    """Reads each YAML file once: a command line is composed at least twice."""
+    """Reads each YAML file only once, though a command line is composed at least twice."""
 
     def __init__(self, path: ConfigSearchPath) -> None:
         super().__init__(path)
         self.cache: dict[str, ConfigResult | None] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Repository":
-        return copy.copy(self)  # Hydra copies a repository before it may change the list of its folders
+        return copy.copy(self)  # shares the cache; Hydra copies a repository to change the list of its folders
 
     def load_config(self, config_path: str) -> ConfigResult | None:
         if config_path not in self.cache:
@@ -43,13 +44,17 @@ def make_loader(path: ConfigSearchPath) -> ConfigLoaderImpl:
 
 
 class Configs:
-    """The config folders that a command line sees: ours and the user's own."""
+    """The config folders of a command line.
+
+    root: the folder of --config-path, which is seqtrain's own by default. config_dir: the user's folder, --config-dir;
+    its options come first. name: the main file, --config-name.
+    """
 
     def __init__(self, root: Path = ROOT, config_dir: str | None = None, name: str = "config") -> None:
-        self.name = name.removesuffix(".yaml")
+        self.root, self.name = root, name.removesuffix(".yaml")
         if not (root / f"{self.name}.yaml").is_file():
             raise UserError(f"--config-path, --config-name: there is no file {root / self.name}.yaml")
-        if config_dir is not None and not Path(config_dir).is_dir():
+        if config_dir is not None and not os.path.isdir(config_dir):
             raise UserError(
                 f"--config-dir {config_dir}: there is no such folder{did_you_mean(near_path(Path(config_dir)))}"
             )
@@ -60,16 +65,18 @@ class Configs:
 
     @classmethod
     def of_job(cls) -> "Configs":
-        """The folders that Hydra used for the job that is running."""
-        hydra, configs = HydraConfig.get(), cls.__new__(cls)
+        """Returns the folders that Hydra uses for the job that is running."""
+        hydra = HydraConfig.get()
         path = ConfigSearchPathImpl()
         for source in hydra.runtime.config_sources:
             path.append(source.provider, f"{source.schema}://{source.path}")
-        configs.name, configs.loader = hydra.job.config_name, make_loader(path)
+        configs = cls.__new__(cls)
+        configs.name = hydra.job.config_name
+        configs.loader = make_loader(path)
         return configs
 
     def add(self, folders: list[str]) -> None:
-        """Adds what `hydra.searchpath` names."""
+        """Adds the folders that `hydra.searchpath` names."""
         path = self.loader.config_search_path
         for folder in folders:
             path.prepend("hydra.searchpath", folder, SearchPathQuery(provider="schema"))
@@ -85,7 +92,7 @@ class Configs:
         return self.loader.repository.get_group_options(group, ObjectType.CONFIG)
 
     def file(self, name: str) -> Path | None:
-        """The YAML file of a config such as model/seq2seq."""
+        """Returns the YAML file of a config such as model/seq2seq; None where no folder has it."""
         for source in self.loader.get_sources():
             if source.scheme() == "file" and (path := Path(source.path, f"{name}.yaml")).is_file():
                 return path

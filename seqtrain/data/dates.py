@@ -10,17 +10,18 @@ from babel import Locale
 from babel.dates import format_date
 
 from seqtrain.config import UserError
-from seqtrain.data import Pair, check_split, find_locale
+from seqtrain.data.kinds import Pair, Source
+from seqtrain.data.locales import find_locale
 
 FORMATS = ("full", "long", "medium", "short")
 SKELETONS = ("yMd", "yMEd", "yMMMd", "yMMMEd", "yMMMMd", "yMMMEEEEd", "yMMMMEEEEd")
 
 
 def clear(pattern: str) -> bool:
-    """Whether a CLDR date pattern says one day to everybody.
+    """Whether a CLDR date pattern has only one meaning.
 
-    The year has all its digits, and a month in digits never stands first in a date that ends with the year, since most
-    of the world reads 3/4/2021 as a day in April.
+    The year has all its digits, and a month in digits is never first in a date that ends with the year, since most of
+    the world reads 3/4/2021 as a day in April.
     """
     fields = re.findall(r"y+|M+|L+|d+", re.sub(r"'[^']*'", "", pattern))
     order = "".join(field[0] for field in fields).replace("L", "M")
@@ -30,14 +31,13 @@ def clear(pattern: str) -> bool:
 
 
 def date_patterns(locale: Locale) -> list[str]:
-    """The different patterns in which a language writes a whole day and which are clear."""
-    styles = locale.date_formats
-    skeletons = locale.datetime_skeletons
-    found = [styles[name].pattern for name in FORMATS] + [skeletons[s].pattern for s in SKELETONS if s in skeletons]
-    return [pattern for pattern in dict.fromkeys(found) if clear(pattern)]
+    """The different patterns of a language for a whole day that are clear."""
+    styles, skeletons = locale.date_formats, locale.datetime_skeletons
+    patterns = [styles[name].pattern for name in FORMATS] + [skeletons[s].pattern for s in SKELETONS if s in skeletons]
+    return [pattern for pattern in dict.fromkeys(patterns) if clear(pattern)]
 
 
-class Dates:
+class Dates(Source[Pair]):
     """`Pair`s of a date written in one of `languages` and its ISO 8601 form, from `first_year` to `last_year`.
 
     Every date occurs once, so splits share no date. Patterns and names are those of CLDR as Babel ships them.
@@ -72,7 +72,3 @@ class Dates:
             pairs.append(Pair(format_date(date, rng.choice(patterns[locale]), locale), date.isoformat()))
         valid = size + valid_size
         self.splits = {"train": pairs[:size], "valid": pairs[size:valid], "test": pairs[valid:]}
-
-    def read(self, split: str) -> list[Pair]:
-        check_split(split)
-        return self.splits[split]

@@ -6,66 +6,49 @@ from collections.abc import Collection
 
 import numpy as np
 
-from seqtrain.config import UserError
+from seqtrain.config import UserError, in_brief
 from seqtrain.config.spelling import did_you_mean, near
-from seqtrain.data import Labelled
-from seqtrain.data.files import check_encoding
-from seqtrain.data.splits import Records, Splits, scan
-from seqtrain.data.tables import open_table
+from seqtrain.data.kinds import Labelled
+from seqtrain.reading.splits import Files, Records, Splits
+from seqtrain.reading.tables import Rows, open_table
+
+
+class LabelledTexts(Splits[Labelled]):
+    """`Labelled` texts of a table (CSV, TSV, JSON Lines, Parquet, Excel), of any number of classes.
+
+    Without files of their own, validation and test are `valid_share` and `test_share` of the different texts of the
+    training file, label by label, chosen by `seed`; a text is in one split only. Columns are found by `open_table`.
+    Labels are text without the space around it. Rows whose text or label is empty are left out.
+    """
+
+    kind = "labelled"
+
+    def __init__(self, files: Files, text: str | int, label: str | int):
+        columns, settings = {"data.text": text, "data.label": label}, ("labelled", text, label, files.format)
+
+        def rows(name: str, setting: str) -> Rows:
+            return open_table(name, setting, columns, files.format, files.encoding)
+
+        given = files.scan(rows, record, "text or label", settings)
+        ids: dict[str, int] = {}
+        labels = np.fromiter((ids.setdefault(text.label, len(ids)) for text in given["train"]), np.int64)
+        if len(ids) > max(20, len(labels) / 2):
+            raise UserError(
+                f"data.label={label}: {len(ids):,} different labels in {len(labels):,} rows of {files.train}; "
+                "is it the column of the labels?"
+            )
+        for split in given.keys() - {"train"}:
+            check_labels(given[split], ids)
+        super().__init__(given, settings, files.shares, files.seed, labels)
 
 
 def record(text: str, label: str) -> Labelled:
     return Labelled(text, label.strip())
 
 
-class LabelledTexts(Splits[Labelled]):
-    """`Labelled` texts of a table (CSV, TSV, JSON Lines), of any number of classes.
-
-    train, valid, test: files; None: a part of the training file, `valid_share` and `test_share` of its different texts,
-    label by label, chosen by `seed`; a text is in one split only. text, label: columns, see `open_table`. Labels are
-    text without the space around it. Rows whose text or label is empty are left out.
-    """
-
-    kind = "labelled"
-
-    def __init__(
-        self,
-        train: str,
-        valid: str | None,
-        test: str | None,
-        text: str | int,
-        label: str | int,
-        format: str | None,
-        encoding: str,
-        valid_share: float,
-        test_share: float,
-        seed: int,
-    ):
-        check_encoding(encoding)
-        columns = {"data.text": text, "data.label": label}
-        how = ("labelled", text, label, format)
-
-        def opened(name: str, setting: str) -> Records[Labelled]:
-            return scan(open_table(name, setting, columns, format, encoding), record, "text or label", how)
-
-        names = {"train": train, "valid": valid, "test": test}
-        given = {split: opened(name, f"data.{split}") for split, name in names.items() if name is not None}
-        ids: dict[str, int] = {}
-        labels = np.fromiter((ids.setdefault(found.label, len(ids)) for found in given["train"]), np.int64)
-        if len(ids) > max(20, len(labels) / 2):
-            raise UserError(
-                f"data.label={label}: {len(ids):,} different labels in {len(labels):,} rows of {train}; "
-                "is it the column of the labels?"
-            )
-        for split in given.keys() - {"train"}:
-            check_labels(given[split], ids)
-        super().__init__(given, how, valid_share, test_share, seed, labels)
-
-
 def check_labels(records: Records[Labelled], known: Collection[str]) -> None:
-    """Raises `UserError` for a label that the training records lack: nothing could ever answer it."""
-    for i, found in enumerate(records):
-        if found.label not in known:
-            hint = did_you_mean(near(found.label, known))
-            place = records.rows.place(int(records.places[i]))
-            raise UserError(f"{place}: the label {found.label!r} is not in the training file{hint}")
+    """Raises `UserError` for a label that is not in the training records: no model could predict it."""
+    for i, (_, label) in enumerate(records):
+        if label not in known:
+            hint, place = did_you_mean(near(label, known)), records.rows.place(int(records.indices[i]))
+            raise UserError(f"{place}: the label {in_brief(label)!r} is not in the training file{hint}")

@@ -6,15 +6,12 @@ import gzip
 import hashlib
 
 from seqtrain.config import UserError
-from seqtrain.data import Kept, Pair, check_split
-from seqtrain.data.cache import fetch
+from seqtrain.data.kinds import Keyed, Pair, check_split
+from seqtrain.storage.downloads import fetch
 
 
 class Multi30k:
-    """29,000 training `Pair`s and 1,014 for validation; `test` names the file of the test split.
-
-    source, target: two of en, de and fr, in either direction.
-    """
+    """29,000 training `Pair`s and 1,014 for validation; two of its three languages, in either direction."""
 
     kind = "pairs"
 
@@ -24,8 +21,8 @@ class Multi30k:
         self.languages = source, target
         self.files = {"train": "train", "valid": "val", "test": test}
 
-    def read(self, split: str) -> Kept:
+    def read(self, split: str) -> Keyed:
         check_split(split)
         files = [fetch(f"multi30k/{self.files[split]}.{language}.gz").read_bytes() for language in self.languages]
         sources, targets = (gzip.decompress(file).decode().removesuffix("\n").split("\n") for file in files)
-        return Kept(map(Pair, sources, targets), hashlib.sha256(b"".join(files)).hexdigest())
+        return Keyed(map(Pair, sources, targets), hashlib.sha256(b"".join(files)).hexdigest())

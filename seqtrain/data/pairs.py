@@ -2,62 +2,50 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
-from seqtrain.config import UserError
-from seqtrain.data import Pair
-from seqtrain.data.files import check_encoding, open_text
-from seqtrain.data.splits import Records, Splits, scan
-from seqtrain.data.tables import ENDINGS, Parallel, Rows, open_table
+from seqtrain.config import UserError, expanded
+from seqtrain.config.quoting import typed
+from seqtrain.data.kinds import Pair
+from seqtrain.reading.files import ending, open_text
+from seqtrain.reading.splits import Files, Splits
+from seqtrain.reading.tables import Columns, Folders, Parallel, Rows, form_of, open_table
 
 
 class Pairs(Splits[Pair]):
-    """`Pair`s of a table (CSV, TSV, JSON Lines) or of two plain text files, line by line.
+    """`Pair`s of a table (CSV, TSV, JSON Lines, Parquet, Excel), of two plain text files, line by line, or of two
+    folders whose files of the same name belong together.
 
-    train, valid, test: a table, or two text files, source first; None: a part of the training file, `valid_share` and
-    `test_share` of its different sources, chosen by `seed`; a source is in one split only. source, target: columns of
-    a table, see `open_table`. Rows whose source or target is empty are left out.
+    Of two files or folders the first is the source. Without files of their own, validation and test are `valid_share`
+    and `test_share` of the different sources of the training file, chosen by `seed`; a source is in one split only.
+    Columns are found by `open_table`. Rows whose source or target is empty are left out.
     """
 
     kind = "pairs"
 
-    def __init__(
-        self,
-        train: str | list[str],
-        valid: str | list[str] | None,
-        test: str | list[str] | None,
-        source: str | int,
-        target: str | int,
-        format: str | None,
-        encoding: str,
-        valid_share: float,
-        test_share: float,
-        seed: int,
-    ):
-        check_encoding(encoding)
-        columns = {"data.source": source, "data.target": target}
-        how = ("pairs", source, target, format)
+    def __init__(self, files: Files, source: str | int, target: str | int):
+        columns, settings = {"data.source": source, "data.target": target}, ("pairs", source, target, files.format)
 
-        def opened(names: str | list[str], setting: str) -> Records[Pair]:
-            return scan(open_pairs(names, setting, columns, format, encoding), Pair, "source or target", how)
+        def rows(names: str | list[str], setting: str) -> Rows:
+            return open_pairs(names, setting, columns, files.format, files.encoding)
 
-        names = {"train": train, "valid": valid, "test": test}
-        given = {split: opened(name, f"data.{split}") for split, name in names.items() if name is not None}
-        super().__init__(given, how, valid_share, test_share, seed)
+        given = files.scan(rows, Pair, "source or target", settings)
+        super().__init__(given, settings, files.shares, files.seed)
 
 
-def open_pairs(
-    names: str | list[str], setting: str, columns: dict[str, str | int], form: str | None, encoding: str
-) -> Rows:
+def open_pairs(names: str | list[str], setting: str, columns: Columns, form: str | None, encoding: str) -> Rows:
     if isinstance(names, list) and len(names) == 2:
+        if all(os.path.isdir(expanded(name)) for name in names):
+            return Folders(names, setting, encoding)
         return Parallel([open_text(name, setting, encoding) for name in names])
     name = names if isinstance(names, str) else names[0] if len(names) == 1 else None
     if name is None:
-        raise UserError(f"{setting}: expected one table, or two plain text files, and found {len(names)} files")
-    path = Path(name.removesuffix(".gz"))
-    if form is None and path.suffix.lower() not in ENDINGS and Path(name).expanduser().is_file():
         raise UserError(
-            f"{setting}={name}: the ending {path.suffix!r} names no form of table: data.format=csv, tsv or jsonl does; "
-            f"for two plain text files, line by line: '{setting}=[{name},OTHER]'"
+            f"{setting}: expected one table, or two plain text files or folders, and found {len(names)} files"
+        )
+    if form_of(name, form) is None and os.path.isfile(expanded(name)):
+        raise UserError(
+            f"{setting}={name}: {ending(name)!r} names no form of table: data.format=csv, tsv or jsonl does; "
+            f"for two plain text files, line by line: {typed(setting, [name, 'OTHER'])}"
         )
     return open_table(name, setting, columns, form, encoding)

@@ -5,34 +5,33 @@ from __future__ import annotations
 import random
 from pydoc_data.topics import topics
 
-from seqtrain.data import check_split
+from seqtrain.data.kinds import Document, Source
 
 MOSTLY = 0.5  # share of a topic's text
 
 
 def lines(text: str) -> list[str]:
-    """The lines of a text without indentation: a section that is quoted inside another one is indented anew."""
+    """The lines of a text without indentation: a section that is quoted inside another one is indented more."""
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def distinct_topics() -> list[str]:
-    """The topics, longest first, without those whose text stands mostly in longer ones, as a section in its chapter.
+    """The topics, longest first, without those whose text is mostly part of longer ones, as a section of its chapter.
 
     A section in one split and its chapter in another would make a test of memory out of a test of language.
     """
     seen: set[str] = set()
-    found = []
+    distinct = []
     for text in sorted(topics.values(), key=lambda text: (-len(text), text)):
-        own = lines(text)
-        known = sum(len(line) for line in own if line in seen)
-        if known < MOSTLY * sum(map(len, own)):
-            found.append(text)
-            seen.update(own)
-    return found
+        known = sum(len(line) for line in lines(text) if line in seen)
+        if known < MOSTLY * sum(map(len, lines(text))):
+            distinct.append(text)
+            seen.update(lines(text))
+    return distinct
 
 
-class Pydocs:
-    """Documents (`str`), one a topic of `pydoc_data.topics`, which differs between Python versions.
+class Pydocs(Source[Document]):
+    """A `Document` for each topic of `pydoc_data.topics`, which differs between Python versions.
 
     Splits by topic: topics in the random order of `seed` go to the test split while they fit into `test_share` of all
     characters, then to the validation split, and the rest to the training split.
@@ -45,12 +44,9 @@ class Pydocs:
         random.Random(seed).shuffle(documents)
         total = sum(map(len, documents))
         room = {"test": test_share * total, "valid": valid_share * total, "train": float(total)}
-        self.splits: dict[str, list[str]] = {split: [] for split in ("train", "valid", "test")}
+        splits: dict[str, list[Document]] = {split: [] for split in ("train", "valid", "test")}
         for document in documents:
             split = next(name for name, left in room.items() if len(document) <= left)
             room[split] -= len(document)
-            self.splits[split].append(document)
-
-    def read(self, split: str) -> list[str]:
-        check_split(split)
-        return self.splits[split]
+            splits[split].append(Document(document))
+        self.splits = splits

@@ -1,24 +1,22 @@
-"""One's own time series, from CSV or Parquet files."""
+"""The user's own time series, from tables in files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from seqtrain.config import UserError
-from seqtrain.data import Layout, Series, frames
-from seqtrain.data.files import check_encoding
+from seqtrain.data.kinds import Layout, Reading
+from seqtrain.reading.files import check_encoding
+from seqtrain.reading.frequency import check_frequency
+from seqtrain.reading.splits import TimeSplits, borders_by_share
+from seqtrain.reading.tables import open_table
+from seqtrain.reading.time_tables import first_dates, to_series
+from seqtrain.reading.timestamps import check_zone
 
 
-class OwnSeries:
-    """A `Series` for each id of a table, or a single one, on a regular grid of dates.
-
-    train: a CSV or .parquet file, also gzipped. date, id: columns. targets: the columns to forecast, by default all
-    that are not named otherwise. past, known: covariates known up to now, and ahead. frequency, date_format: see
-    `Layout`. Splits are cut at the same dates for all series: after shares of the dates, or where `valid` and `test`
-    begin. encoding: of a CSV file.
-    """
-
-    kind = "series"
+class OwnSeries(TimeSplits):
+    """A `Series` for each id of a table, or a single one, on a regular grid of dates. Splits are cut at the same dates
+    for all series: after shares of the dates, or where the tables `valid` and `test` begin."""
 
     def __init__(
         self,
@@ -35,19 +33,37 @@ class OwnSeries:
         valid_share: float,
         test_share: float,
         encoding: str,
+        timezone: str | None,
+        decimal: str,
+        thousands: str | None,
+        every: str | None,
+        aggregate: str,
     ):
         if (valid is None) != (test is None):
             raise UserError("data.valid and data.test: give both, or neither for a split by shares")
         check_encoding(encoding)
-        given = {"train": train, "valid": valid, "test": test}
-        names = {f"data.{split}": name for split, name in given.items() if name is not None}
-        parts = [frames.read_file(name, key, encoding) for key, name in names.items()]
-        others = {date, id, *past, *known}
-        targets = targets or [name for name in parts[0].columns if name not in others]
-        layout = Layout(tuple(targets), tuple(past), tuple(known), date, id, frequency, date_format)
-        self.series = frames.to_series(parts, layout, train)
-        begins = frames.begins(parts, list(names.values()), layout) if valid else None
-        self.borders = begins or frames.shares(self.series, valid_share, test_share)
+        check_reading(frequency, timezone, decimal, thousands, every)
+        reading = Reading(timezone, decimal, thousands, every, aggregate)
+        layout = Layout(tuple(targets), tuple(past), tuple(known), date, id, frequency, date_format, reading)
+        names = {"train": train} if valid is None or test is None else {"train": train, "valid": valid, "test": test}
+        parts = [open_table(name, f"data.{split}", {}, None, encoding).frame() for split, name in names.items()]
+        others = layout.columns()
+        layout = layout._replace(targets=layout.targets or tuple(n for n in parts[0].columns if n not in others))
+        series = to_series(parts, layout, train)
+        borders = first_dates(parts, [*names.values()], series[0].layout) if valid else None
+        super().__init__(series, borders or borders_by_share(series, valid_share, test_share))
 
-    def read(self, split: str) -> list[Series]:
-        return frames.split(self.series, self.borders, split)
+
+def check_reading(
+    frequency: str | None, timezone: str | None, decimal: str, thousands: str | None, every: str | None
+) -> None:
+    """Raises `UserError` for settings that contradict each other, or name an unknown step or zone."""
+    if decimal == thousands:
+        raise UserError(f"data.decimal={decimal} and data.thousands={thousands}: these marks have to differ")
+    if every and frequency:
+        raise UserError(f"data.every={every} gives the step already; leave data.frequency={frequency} out")
+    for name, step in {"frequency": frequency, "every": every}.items():
+        if step:
+            check_frequency(step, f"data.{name}")
+    if timezone:
+        check_zone(timezone)

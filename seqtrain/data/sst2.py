@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from seqtrain.data import Labelled, check_split
-from seqtrain.data.cache import fetch
+from seqtrain.data.kinds import Labelled, check_split
+from seqtrain.storage.downloads import fetch
 
 
 class Sst2:
@@ -11,11 +11,9 @@ class Sst2:
 
     kind = "labelled"
     labels = ("negative", "positive")
-    files: dict[str, str] = {"train": "train", "valid": "dev", "test": "test"}  # noqa: RUF012
 
     def read(self, split: str) -> list[Labelled]:
         check_split(split)
-        lines = (
-            fetch(f"sst2/stsa.binary.{self.files[split]}").read_text(encoding="utf-8").removesuffix("\n").split("\n")
-        )
+        file = fetch(f"sst2/stsa.binary.{'dev' if split == 'valid' else split}")
+        lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
         return [Labelled(text, self.labels[int(label)]) for label, text in (line.split(" ", 1) for line in lines)]

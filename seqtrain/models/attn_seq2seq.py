@@ -2,116 +2,149 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import torch
-from jaxtyping import Float, Num
-from torch import Tensor
+from jaxtyping import Float, Int, Num
+from torch import Tensor, nn
 
-from seqtrain.backbones import State
-from seqtrain.batch import Batch, Fixed, Free, Source, Spec
-from seqtrain.layers import Attention, Embedding, LockedDropout, Memory, Scores
-from seqtrain.models.base import Encoder, Generator, MakeBackbone, tied_table
-from seqtrain.products import Linear, stepping
+from seqtrain.config import UserError
+from seqtrain.contract import Batch, Fixed, Free, State
+from seqtrain.layers import Attended, AttendedScores, Attention, AttentionLayer, Copying, LockedDropout, Memory
+from seqtrain.models.base import Generator, Parts
+from seqtrain.trees import join
 
 
 class AttnSeq2Seq(Generator):
     """A lower decoder layer asks, attention answers, both make the attentional vector tanh(W[context; hidden]) (Luong
     et al. 2015, arXiv:1508.04025), and the remaining layers walk over it: with two layers or more, what was attended to
     is remembered, and yet a whole sequence is one call a layer. The attentional vector is also added to their output
-    (He et al. 2016, arXiv:1512.03385): attention is learned several times sooner.
+    (He et al. 2016, arXiv:1512.03385): attention is learned several times sooner. With `input_feeding` (Luong et al.)
+    the next step reads the attentional vector too, and with `coverage` (See et al. 2017, arXiv:1704.04368) attention
+    knows what it has looked at: either makes decoding a loop. With `copy`, items of the source can be written.
 
-    input_feeding: the attentional vector is also read at the next step, which makes decoding a loop (ibid.).
+    So it is with `attend=first`. With `every`, each decoder layer asks for itself and adds the answer to its vectors,
+    as in the Transformer (Vaswani et al. 2017, arXiv:1706.03762); all of them are the lower stack then.
     """
 
-    takes = (Source.MANY,)
+    takes = ("a sequence",)
     writes = (Fixed, Free)
+    attends = True
 
     def __init__(
         self,
-        spec: Spec,
-        backbone: MakeBackbone,
-        embedding_size: int,
-        hidden_size: int,
-        num_layers: int,
-        dropout: float,
+        parts: Parts,
         word_dropout: float,
         bidirectional: bool,
         tie_embeddings: bool,
         teacher_forcing: float,
         attention: str,
         heads: int,
+        attend: str,
         input_feeding: bool,
+        copy: bool | None,
+        coverage: float,
     ):
         super().__init__()
-        assert spec.source is not None
-        assert spec.inputs is not None
-        self.spec = spec
+        if copy and not parts.spec.one_vocab:
+            raise UserError("model.copy=true needs one vocabulary for source and target: task.joint_vocab=true")
+        self.spec = parts.spec
         self.teacher_forcing = teacher_forcing
         self.input_feeding = input_feeding
-        self.hidden_size = hidden_size
-        sizes: dict[str, Any] = {"hidden_size": hidden_size, "dropout": dropout}
-        encoder = backbone(
-            input_size=embedding_size, num_layers=num_layers, causal=not bidirectional, summary_size=None, **sizes
-        )
-        self.embedding = Embedding(spec.inputs, embedding_size, dropout, word_dropout)
-        shared = tie_embeddings and spec.one_vocab
-        self.encoder = Encoder(
-            self.embedding if shared else Embedding(spec.source, embedding_size, dropout, word_dropout), encoder
-        )
-        sizes |= {"causal": True, "summary_size": hidden_size}
-        fed = hidden_size if input_feeding else 0
-        self.lower = backbone(input_size=embedding_size + fed, num_layers=1, **sizes)
-        self.attention = Attention(attention, hidden_size, heads)
-        self.combine = Linear(2 * hidden_size, hidden_size)
-        self.upper = backbone(input_size=hidden_size, num_layers=num_layers - 1, **sizes) if num_layers > 1 else None
-        self.dropout = LockedDropout(dropout)
-        self.output = Scores(hidden_size, spec.outputs, 0.0, tied_table(tie_embeddings, self.embedding.map, spec))
+        self.coverage = coverage
+        self.hidden_size = size = parts.hidden_size
+        self.embedding = parts.inputs(word_dropout)
+        self.encoder = parts.encoder(bidirectional, word_dropout)
+        shortens = self.encoder.embedding.shortens
+        if copy and shortens:
+            raise UserError("model.copy=true needs each position of the source: frontend=embedding keeps them")
+        self.copy = self.spec.copies and not shortens if copy is None else copy
+        if tie_embeddings and self.spec.one_vocab:
+            self.encoder.embedding.map = self.embedding.map
+        every = attend == "every"
+        lower, upper = (parts.num_layers, 0) if every else (1, parts.num_layers - 1)
+        read = parts.embedding_size + (size if input_feeding else 0)
+        self.lower = parts.layers(summary_size=size, input_size=read, num_layers=lower)
+        self.upper = parts.layers(summary_size=size, input_size=size, num_layers=upper) if upper else None
+        looks = (AttentionLayer(attention, size, heads, parts.dropout, coverage > 0) for _ in range(lower))
+        self.every = nn.ModuleList(looks) if every else None
+        if not every:
+            self.attention = Attention(attention, size, heads, coverage > 0)
+            self.combine = nn.Linear(2 * size, size)
+        self.dropout = LockedDropout(parts.dropout)
+        self.output = parts.scores(self.embedding if tie_embeddings else None, Copying if self.copy else AttendedScores)
 
-    def start(self, batch: Batch) -> tuple[Memory, State]:
-        assert batch.source_lengths is not None
-        states = self.encoder(batch)
-        summary = self.encoder.summary(batch, states)
-        fed = summary.new_zeros(len(summary), 1, self.hidden_size) if self.input_feeding else None
+    def start(self, source: Num[Tensor, "B S *F"], lengths: Int[Tensor, " B"]) -> tuple[tuple[Memory, ...], State]:
+        ids = source if self.copy else None
+        states, lengths = self.encoder(source, lengths)
+        summary = self.encoder.summary(states, lengths)
+        fed = summary.new_zeros(summary.size(0), 1, self.hidden_size) if self.input_feeding else None
+        seen = summary.new_zeros(summary.size(0), 1, states.size(1)) if self.coverage else None
         upper = self.upper.start(summary) if self.upper else None
-        return self.attention.memory(self.dropout(states), batch.source_lengths), (
-            self.lower.start(summary),
-            upper,
-            fed,
-        )
+        states = self.dropout(states)
+        looks: Any = [self.attention] if self.every is None else self.every
+        memory = tuple(look.memory(states, lengths, ids) for look in looks)
+        return memory, (self.lower.start(summary), upper, fed, seen)
 
-    def decode(
-        self, inputs: Num[Tensor, "B T *F"], state: State, memory: Memory
-    ) -> tuple[Float[Tensor, "B T H"], State]:
-        (lower, upper, fed), embedded = state, self.embedding(inputs)
-        if self.input_feeding:
-            steps = []
-            with stepping(self.lower, self.combine) if len(embedded[0]) > 1 else nullcontext():
-                for step in embedded.split(1, 1):
-                    fed, lower, _ = self.attend(torch.cat([step, fed], -1), lower, memory)
-                    steps.append(fed)
-            attentional = torch.cat(steps, 1)
-        else:
-            attentional, lower, _ = self.attend(embedded, lower, memory)
-        if self.upper is None:
-            return self.dropout(attentional), (lower, upper, fed)
-        hidden, upper = self.upper(self.dropout(attentional), upper)
-        return self.dropout(attentional + hidden), (lower, upper, fed)
+    def decode(self, inputs: Num[Tensor, "B T *F"], state: State, memory: tuple[Memory, ...]) -> tuple[Attended, State]:
+        (lower, upper, fed, seen), embedded = state, self.embedding(inputs)
+        at_once, steps = fed is None and seen is None, []
+        for step in [embedded] if at_once else embedded.split(1, 1):
+            x = step if fed is None else torch.cat([step, fed], -1)
+            attentional, lower, weights = self.attend(x, lower, memory, seen)
+            steps.append((attentional, weights))
+            fed = None if fed is None else attentional
+            seen = None if seen is None else seen + weights
+        attentional, weights = steps[0] if at_once else join(steps, 1)
+        hidden = self.dropout(attentional)
+        if self.upper is not None:
+            walked, upper = self.upper(hidden, upper)
+            hidden = self.dropout(attentional + walked)
+        ids = memory[0].ids
+        if ids is not None:  # of each hypothesis, at each step
+            ids = ids.repeat_interleave(weights.size(0) // ids.size(0), 0)[:, None].expand_as(weights)
+        return Attended(hidden, weights, ids), (lower, upper, fed, seen)
 
     def attend(
-        self, x: Float[Tensor, "B T I"], lower: State, memory: Memory
+        self, x: Float[Tensor, "B T I"], lower: State, memory: tuple[Memory, ...], seen: Float[Tensor, "B T S"] | None
     ) -> tuple[Float[Tensor, "B T H"], State, Float[Tensor, "B T S"]]:
-        """The lower layer and its attention: attentional vectors, state, and the weights given to the source."""
+        """The lower layer and its attention: attentional vectors, state, and the weights given to the source:
+        their mean over several layers."""
+        if self.every is not None:
+            looks, given = self.every, []
+
+            def look(i: int, hidden: Tensor) -> Tensor:
+                hidden, weights = looks[i](hidden, memory[i], seen)
+                given.append(weights)
+                return hidden
+
+            hidden, lower = self.lower(x, lower, attend=look)
+            return hidden, lower, torch.stack(given).mean(0)
         query, lower = self.lower(x, lower)
-        context, weights = self.attention(query, memory)
+        context, weights = self.attention(query, memory[0], seen)
         return torch.tanh(self.combine(torch.cat([context, query], -1))), lower, weights
 
-    def align(self, batch: Batch) -> Float[Tensor, "B T S"]:
-        memory, (lower, _, fed) = self.start(batch)
-        rows = []
-        for step in self.embedding(batch.inputs).split(1, 1):
-            fed, lower, weights = self.attend(step if fed is None else torch.cat([step, fed], -1), lower, memory)
-            fed = fed if self.input_feeding else None
-            rows.append(weights)
-        return torch.cat(rows, 1)
+    def penalty(self, hidden: Attended, batch: Batch) -> Tensor | None:
+        """What is looked at again (See et al. 2017): at each step the smaller one of the weight of a position now and
+        of its weights before, summed over positions."""
+        if not self.coverage:
+            return None
+        before = hidden.weights.cumsum(1) - hidden.weights
+        return self.coverage * batch.real(torch.minimum(hidden.weights, before)).sum(-1).mean()
+
+    def align(self, batch: Batch) -> Float[Tensor, "B T R"] | None:
+        return self.attended(batch).weights
+
+    def attended(self, batch: Batch) -> Attended:
+        """What a batch is decoded to."""
+        assert batch.source is not None
+        assert batch.source_lengths is not None
+        assert batch.inputs is not None
+        memory, state = self.start(batch.source, batch.source_lengths)
+        return self.decode(batch.inputs, state, memory)[0]
+
+    def copied(self, batch: Batch) -> Float[Tensor, "B T"] | None:
+        if not isinstance(self.output, Copying):
+            return None
+        assert batch.target is not None
+        return self.output.copied(self.attended(batch), batch.target)

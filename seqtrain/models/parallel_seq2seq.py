@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 
-from seqtrain.backbones import State
-from seqtrain.batch import Batch, Fixed, Reals, Source, Spec
+from seqtrain.contract import Batch, Fixed, Output, Reals, State
 from seqtrain.layers import Embedding, Scores
-from seqtrain.models.base import Encoder, MakeBackbone, Model, Output
+from seqtrain.models.base import Encoder, Model, Parts
+
+
+class Rectified(nn.Sequential):
+    """A frontend and a rectifier behind it."""
+
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, x: Num[Tensor, "B S *F"], lengths: Int[Tensor, " B"]
+    ) -> tuple[Float[Tensor, "B R E"], Int[Tensor, " B"]]:
+        vectors, lengths = self[0](x, lengths)
+        return torch.relu(vectors), lengths
 
 
 class ParallelSeq2Seq(Model):
@@ -20,44 +26,34 @@ class ParallelSeq2Seq(Model):
     learned embedding of its place, and covariates that are known in advance, but no other output. Nothing feeds back,
     so no error adds up."""
 
-    takes = (Source.MANY,)
+    takes = ("a sequence",)
     writes = (Fixed,)
     decodes = False
 
-    def __init__(
-        self,
-        spec: Spec,
-        backbone: MakeBackbone,
-        embedding_size: int,
-        hidden_size: int,
-        num_layers: int,
-        dropout: float,
-        bidirectional: bool,
-    ):
+    def __init__(self, parts: Parts, bidirectional: bool):
         super().__init__()
-        assert spec.source is not None
-        assert isinstance(spec.form, Fixed)
-        self.spec = spec
-        sizes: dict[str, Any] = {"input_size": embedding_size, "hidden_size": hidden_size, "num_layers": num_layers}
-        encoder = backbone(causal=not bidirectional, summary_size=None, dropout=dropout, **sizes)
-        self.encoder = Encoder(nn.Sequential(Embedding(spec.source, embedding_size, 0.0), nn.ReLU()), encoder)
-        self.places = nn.Parameter(torch.randn(spec.form.length, embedding_size))
-        covariates = math.prod(spec.inputs.shape) - spec.outputs if isinstance(spec.inputs, Reals) else 0
-        self.covariates = Embedding(Reals((covariates,)), embedding_size, 0.0) if covariates else None
-        self.decoder = backbone(causal=True, summary_size=hidden_size, dropout=dropout, **sizes)
-        self.scores = Scores(hidden_size, spec.outputs, dropout)
+        self.spec, size = parts.spec, parts.embedding_size
+        assert isinstance(self.spec.form, Fixed)
+        encoder = parts.layers(causal=not bidirectional)
+        self.encoder = Encoder(Rectified(parts.source(dropout=0.0)), encoder)
+        self.places = nn.Parameter(torch.randn(self.spec.form.length, size))
+        self.covariates = Embedding(Reals((self.spec.known,)), size, 0.0) if self.spec.known else None
+        self.decoder = parts.layers(summary_size=parts.hidden_size)
+        self.scores = Scores(parts.hidden_size, self.spec.likelihood.size, parts.dropout)
 
     def forward(self, batch: Batch, state: State = None) -> Output:
-        summary = self.encoder.summary(batch, self.encoder(batch))  # (B, H)
+        lengths = batch.source_lengths
+        assert lengths is not None
+        summary = self.encoder.summary(*self.encoder(batch.source, lengths))  # (B, H)
         inputs = self.inputs(batch)  # (B, T, E)
         steps = inputs.size(1)
         start = self.decoder.start(summary.repeat_interleave(steps, 0))
         hidden, _ = self.decoder(inputs.flatten(0, 1)[:, None], start)
-        return Output(self.scores(batch.real(hidden.view(len(summary), steps, -1))))
+        return Output(self.scores(hidden[:, 0]), torch.full_like(lengths, steps))
 
     def inputs(self, batch: Batch) -> Float[Tensor, "B T E"]:
-        places = self.places.expand(len(batch.target), -1, -1)
+        places = self.places.expand(batch.size, -1, -1)
         if self.covariates is None:
             return places
         assert batch.inputs is not None
-        return places + self.covariates(batch.inputs[..., self.spec.outputs :])
+        return places + self.covariates(batch.inputs[..., -self.spec.known :])

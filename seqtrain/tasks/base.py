@@ -1,195 +1,318 @@
-"""The contract of a task, and the loss that the tasks with ids share."""
+"""What all tasks have in common: they fit codecs, prepare examples, and answer lines. A task adds what is its own."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
-from seqtrain.batch import Batch, Batching, Examples, Loader, Spec, in_order, shuffled
-from seqtrain.config import UserError
-from seqtrain.config.spelling import did_you_mean, near
-from seqtrain.data import report
-from seqtrain.metrics import Totals
-from seqtrain.products import with_room
+from seqtrain.codecs.encoded import Encoded
+from seqtrain.codecs.prepared import Column
+from seqtrain.codecs.ragged import Ragged
+from seqtrain.codecs.text import END
+from seqtrain.config import LineError, UserError
+from seqtrain.contract import Aligned, Batch, Fixed, Free, Likelihood, Output, Spec, Tokens
+from seqtrain.data.kinds import RECORDS
+from seqtrain.evaluation import plots, report, tables
+from seqtrain.evaluation.metrics import METRICS, Totals
+from seqtrain.likelihoods.categorical import Categorical
+from seqtrain.likelihoods.point import Point
 
-LOWER_IS_BETTER = frozenset({"loss", "perplexity", "bits_per_char", "mae", "rmse", "mse", "mase", "smape"})
 
-
-class Task(ABC):
-    """kinds: the kinds of data it takes. monitor: the validation metric that decides which weights are best.
+class Task:
+    """What is learned, of which data, and how it is judged.
 
     A task is made of its options, fitted on the training records (`fit`) or brought back from a checkpoint
-    (`load_state`), and from then on has a `spec`.
+    (`load_state`), and from then on has a `spec`. It says how outputs are compared with targets (`compare`), and what
+    simple methods would put out (`guesses`).
+
+    kinds: the kinds of data it takes.
+    sources: the codec of the source by the kind of data, where that decides; None: it has one `source`.
+    fields: what of a record its codecs `source` and `target` are made for; source is None where nothing comes in.
+    keys: the names of these codecs in a checkpoint.
+    many: whether the source is a sequence.
+    one_vocab: whether the codecs share their ids.
+    copies: whether much of a target stands in its source.
+    form: how many positions come out; where that is free, a decoder reads what it has written.
+    columns: of an answer of `predict`, what a table of answers shows.
+    inputs: endings of files that are an input each, as a whole.
     """
 
     kinds: ClassVar[tuple[str, ...]]
+    sources: dict[str, Any] | None = None  # Codecs
+    fields: tuple[str, ...] = ("source", "target")
+    keys: ClassVar[tuple[str, str]] = ("source", "target")
+    many: bool = True
+    one_vocab: bool = False
+    copies: ClassVar[bool] = False
+    form: Fixed | Aligned | Free = Free()
+    columns: ClassVar[tuple[str, ...]] = ("output",)
+    inputs: ClassVar[tuple[str, ...]] = ()
+    label_smoothing: float = 0.0
     monitor: str
+    source: Any = None  # Codec | None
+    target: Any  # Codec
     spec: Spec
 
-    @staticmethod
-    @abstractmethod
-    def outline(kind: str) -> Spec:
-        """The form of the spec for a kind of data, its sizes unknown: enough to tell which models fit."""
+    # ------------------------------------------------------------------------------------------------ data
 
-    @abstractmethod
+    def outline(self, kind: str) -> Spec:
+        """The form of the spec for a kind of data, its sizes unknown before `fit`: enough to tell which models fit."""
+        self.choose(kind)
+        return self.described()
+
+    def choose(self, kind: str) -> None:
+        """Settles what the kind of the data decides."""
+        if self.sources is not None:
+            self.kind, self.source, self.fields = kind, self.sources[kind], RECORDS[kind]._fields
+
+    def described(self) -> Spec:
+        source, target = None if self.source is None else self.source.positions, self.target.positions
+        inputs = target if isinstance(self.form, Free) else None
+        return Spec(
+            source, self.many, inputs, self.likelihood(), self.form, one_vocab=self.one_vocab, copies=self.copies
+        )
+
+    def likelihood(self) -> Likelihood:
+        """What the scores mean, where the target's codec is fitted."""
+        positions = self.target.positions
+        if isinstance(positions, Tokens):
+            return Categorical(positions.size, self.label_smoothing)
+        return Point(int(np.prod(positions.shape)), "mse")
+
     def fit(self, records: Sequence[Any]) -> None:
         """Learns from the training records what the data needs: tokenizers, labels, scales."""
+        self.choose(next((kind for kind, record in RECORDS.items() if isinstance(records[0], record)), self.kinds[0]))
+        source, target = self.fields
+        if self.one_vocab:
+            self.source.fit(Column(records, source, target))
+            self.target.share(self.source)
+        else:
+            if self.source is not None:
+                self.source.fit(Column(records, source))
+            self.target.fit(Column(records, target))
+        self.spec = self.described()
 
-    @abstractmethod
     def state(self) -> dict[str, Any]:
         """What `fit` learned, as JSON."""
+        source, target = self.keys
+        state = {} if self.sources is None else {"kind": self.kind}
+        state |= {} if self.source is None else {source: self.source.state()}
+        return state | {target: None if self.one_vocab else self.target.state()}
 
-    @abstractmethod
-    def load_state(self, state: dict[str, Any]) -> None: ...
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Takes what `state` gave. A stranger's may hold anything: raises an exception where `fit` learns no such."""
+        self.choose(state.get("kind", self.kinds[0]))
+        source, target = self.keys
+        if self.source is not None:
+            self.source.load_state(state[source])
+        if not self.one_vocab:
+            self.target.load_state(state[target])
+        elif state[target] is None:
+            self.target.share(self.source)
+        else:
+            raise ValueError("one vocabulary was learned, and there are two")
+        self.spec = self.described()
+
+    def check(self, records: dict[str, Sequence[Any]]) -> None:
+        """Raises `UserError` for splits that cannot be trained on or scored; asked of a task that is fitted."""
 
     def report(self, records: dict[str, Sequence[Any]]) -> report.Report:
         """What to know of the records of each split before training; asked of a task that is fitted."""
-        return report.sizes(records)
+        return report.encoded(records, dict(zip(self.fields, (self.source, self.target), strict=True)))
 
-    @abstractmethod
-    def examples(self, records: Sequence[Any]) -> Examples:
+    def examples(self, records: Sequence[Any]) -> Any:
         """Records prepared for batching."""
+        source, target = self.fields
+        encoded = None if self.source is None else self.source.encode_all(Column(records, source))
+        return Encoded(records, encoded, self.target.encode_all(Column(records, target)), isinstance(self.form, Free))
 
-    def loader(self, records: Sequence[Any], batching: Batching, seed: int | None) -> Loader:
-        """Batches for training, shuffled by `seed`, or for evaluation, in order, where it is None."""
-        examples = self.examples(records)
-        lengths = examples.lengths
-        return Loader(examples, in_order(lengths, batching) if seed is None else shuffled(lengths, batching, seed))
+    # ------------------------------------------------------------------------------------------------ metrics
 
-    @abstractmethod
-    def loss(self, scores: Float[Tensor, "N O"], batch: Batch) -> tuple[Tensor, Tensor]:
-        """The training loss, summed over the target items of the batch, and their count."""
+    def loss(self, batch: Batch, output: Output) -> Totals:
+        """The sums over one batch that the loss is made of."""
+        likelihood = self.spec.likelihood
+        return {"nats": float(likelihood.nll(output, batch).sum()), "items": float(likelihood.items(batch).sum())}
 
-    def divergence(self, scores: Float[Tensor, "N O"], others: Float[Tensor, "N O"]) -> Tensor:
-        """How much two passes over a batch disagree, summed over its target items: R-Drop (Liang et al. 2021,
-        arXiv:2106.14448), half of the sum of the Kullback-Leibler divergences either way."""
-        a, b = scores.float().log_softmax(-1), others.float().log_softmax(-1)
-        return ((a.exp() - b.exp()) * (a - b)).sum() / 2
+    def measure(self, model: Any, rows: Any, batch: Batch, output: Output, examples: Any, decoder: Any) -> Totals:
+        """Sums over one batch from which `score` makes the metrics. rows: the places of its examples in the split."""
+        records = [examples.records[row] for row in rows]
+        if isinstance(self.form, Free):
+            assert batch.inputs is not None
+            answers = self.answer(model, batch._replace(inputs=batch.inputs[:, :1]), records, decoder)
+            outputs = [answer["output"] for answer in answers]
+        else:
+            outputs = self.outputs(output)
+        targets = list(Column(records, self.fields[1]))
+        return self.loss(batch, output) | {"rows": rows.tolist(), "outputs": outputs, "targets": targets}
 
-    @abstractmethod
-    def measure(self, model: Any, batch: Batch, scores: Float[Tensor, "N O"], examples: Any, decoder: Any) -> Totals:
-        """Sums over one batch from which `score` makes the metrics."""
-
-    @abstractmethod
     def score(self, totals: Totals) -> dict[str, float]:
         """The metrics of the summed measures; `monitor` and `loss` are among them."""
+        return {"loss": totals["nats"] / totals["items"]} | self.compare(totals["outputs"], totals["targets"])
 
-    @abstractmethod
+    def compare(self, outputs: Sequence[Any], targets: Sequence[Any]) -> dict[str, float]:
+        """The metrics of outputs, given the targets of their records."""
+        raise NotImplementedError
+
+    def guesses(self, train: Sequence[Any], records: Sequence[Any]) -> dict[str, Sequence[Any]]:
+        """The outputs of simple methods that learn from `train`, by name."""
+        raise NotImplementedError
+
     def baselines(self, train: Sequence[Any], records: Sequence[Any]) -> dict[str, dict[str, float]]:
         """What simple methods that learn from `train` reach on the records, by name."""
+        targets = list(Column(records, self.fields[1]))
+        return {name: self.compare(outputs, targets) for name, outputs in self.guesses(train, records).items()}
 
-    @abstractmethod
-    def predict(self, model: Any, lines: list[str], decoder: Any) -> list[dict[str, Any]]:
-        """Answers raw lines of text. Each answer has the key "output", what a reader wants, and details beside it."""
+    def judge(self, train: Sequence[Any], predictions: list[dict[str, Any]]) -> dict[str, float]:
+        """Metrics of free samples, taken once, when a run ends."""
+        return {}
+
+    def signatures(self) -> dict[str, str]:
+        """How a metric was computed, by its name, where there are several ways."""
+        return {}
+
+    @property
+    def direction(self) -> str:
+        return METRICS[self.monitor].direction
+
+    # ------------------------------------------------------------------------------------------------ answers
+
+    @property
+    def field(self) -> str | None:
+        """What of a record `predict` is given: its source, or a beginning of its target where it has none; None for
+        series, which are lines of several kinds."""
+        return self.fields[self.source is None]
+
+    def parse(self, line: str, number: int) -> Any:
+        """The record that a line asks for, its target unknown. number: of the line, for a `LineError`."""
+        try:
+            value = line if self.source is None else self.source.load(line)
+        except UserError as error:
+            raise LineError(number, str(error).removeprefix("data: ")) from None
+        return RECORDS[self.kinds[0] if self.sources is None else self.kind].parse(value)
+
+    def blank(self, line: str) -> bool:
+        """Whether there is nothing in a line to answer; training leaves such texts out."""
+        return not line.strip()
 
     def header(self, line: str) -> str | None:
         """What stands above the answers where `line` is the head of a table, whose rows `predict` takes all at once;
         None where each line is answered by itself."""
         return None
 
-    @abstractmethod
-    def show(self, model: Any, examples: Any, totals: Totals, decoder: Any) -> dict[str, Any]:
-        """What is worth looking at, by title: texts (Markdown) and matplotlib figures."""
+    def asked(self, records: Sequence[Any]) -> Encoded:
+        """Records whose target is to be found."""
+        source = None if self.source is None else self.source.encode_all(Column(records, self.fields[0]))
+        prompts = Ragged.of([self.prompt(record) for record in records]) if isinstance(self.form, Free) else None
+        return Encoded(records, source, None, prompts=prompts)
 
-    def judge(self, model: Any, train: Sequence[Any], records: Sequence[Any], decoder: Any) -> dict[str, float]:
-        """Metrics of free samples, taken once, when a run ends."""
+    def prompt(self, record: Any) -> np.ndarray:
+        """What a decoder begins with: the mark before the target."""
+        return self.target.encode("")[:-1]
+
+    def predict(self, model: Any, lines: list[str], decoder: Any) -> list[dict[str, Any]]:
+        """Answers raw lines of text. Each answer has the key "output", what a reader wants, and details beside it."""
+        answers = self.answers(model, [self.parse(line, number) for number, line in enumerate(lines, 1)], decoder)
+        return [{"input": line, **answer} for line, answer in zip(lines, answers, strict=True)]
+
+    def answers(self, model: Any, records: Sequence[Any], decoder: Any) -> list[dict[str, Any]]:
+        """One for each record, whose target is to be found."""
+        examples, device = self.asked(records), next(model.parameters()).device
+        answers: list[dict[str, Any]] = [{}] * len(records)
+        for rows in examples.batches_by_length():
+            batch, asked = examples.batch(rows).to(device), [records[row] for row in rows]
+            for row, answer in zip(rows, self.answer(model, batch, asked, decoder), strict=True):
+                answers[row] = answer
+                if examples.source is not None:
+                    value, length = getattr(records[row], self.fields[0]), int(examples.source.lengths[row])
+                    if over := self.source.left_out(value, length):
+                        answers[row]["cut"] = over
+        return answers
+
+    @torch.inference_mode()
+    def answer(self, model: Any, batch: Batch, records: Sequence[Any], decoder: Any) -> list[dict[str, Any]]:
+        """One answer for each source of the batch. records: those that it was made of."""
+        if isinstance(self.form, Free):
+            return [
+                ranked([(self.written(record, ids), log_prob) for ids, log_prob in outputs])
+                for record, outputs in zip(records, decoder(model, batch, END), strict=True)
+            ]
+        return [{"output": value} for value in self.outputs(model(batch))]
+
+    def written(self, record: Any, ids: Sequence[int]) -> Any:
+        """What a decoder has written, as an output."""
+        return self.target.decode(ids)
+
+    def outputs(self, output: Output) -> list[Any]:
+        """For each row the best value of its positions."""
+        values, ends = self.spec.likelihood.best(output).cpu().numpy(), output.lengths.cumsum(0).tolist()
+        return [self.target.decode(value) for value in np.split(values, ends[:-1])]
+
+    @torch.inference_mode()
+    def align(self, model: Any, record: Any) -> tuple[list[str], list[str], np.ndarray] | None:
+        """What stands at the positions of a record's source that the frontend leaves, and of its target, and the (T, R)
+        weights between them, where the model has such and the codecs can tell."""
+        if self.source is None:
+            return None
+        codecs = zip((self.source, self.target), self.fields, strict=True)
+        sources, targets = (codec.shown(getattr(record, name)) for codec, name in codecs)
+        if sources is None or targets is None:
+            return None
+        weights = model.align(self.examples([record]).batch(np.arange(1)).to(next(model.parameters()).device))
+        if weights is None:
+            return None
+        left = weights.size(2)  # of the positions of the source: each stands for some, of which the first is named
+        return [sources[i * len(sources) // left] for i in range(left)], targets, weights[0].float().cpu().numpy()
+
+    @property
+    def files(self) -> dict[str, Callable[[str], bytes]]:
+        """What else than a text an output can become: by the ending of a file, its content."""
         return {}
 
     def details(self, model: Any, answer: dict[str, Any]) -> dict[str, Any]:
-        """What else can be said of an answer of `predict`, at a cost."""
+        """What else can be said of an answer of `predict`, at a cost: for each position of the output, that of the
+        source which it looked at most, and how much."""
+        if self.source is None:
+            return {}
+        record = self.parse(answer["input"], 1)
+        found = self.align(model, record._replace(**{self.fields[1]: answer["output"]}))
+        return {} if found is None else {"alignment": tables.alignment(*found)}
+
+    def show(self, model: Any, examples: Any, totals: Totals, decoder: Any) -> dict[str, Any]:
+        """What is worth looking at, by title: texts (Markdown) and matplotlib figures."""
+        source, target = self.fields
+        records = examples.records[:8]
+        answers = self.answers(model, records, decoder)
+        rows = [
+            (getattr(record, source), *(answer.get(name) for name in self.columns), getattr(record, target))
+            for record, answer in zip(records, answers, strict=True)
+        ]
+        shown: dict[str, Any] = {"outputs": tables.markdown((source, *self.columns, target), rows)}
+        for i, answer in enumerate(answers[:2], 1):  # drawing takes a third of a second each
+            if found := self.align(model, records[i - 1]._replace(**{target: answer["output"]})):
+                shown[f"attention {i}"] = self.draw(records[i - 1], answer["output"], *found)
+        return shown
+
+    def draw(self, record: Any, output: str, sources: list[str], targets: list[str], weights: np.ndarray) -> Any:
+        """A figure of what `align` has found of an output. record: with the true target."""
+        return plots.attention(sources, targets, weights)
+
+    def predictions(self, model: Any, examples: Any, totals: Totals, decoder: Any) -> list[dict[str, Any]]:
+        """Source, target and prediction of each record, as the rows of a table; of a forecast, each date."""
+        outputs = dict(zip(totals.get("rows", ()), totals.get("outputs", ()), strict=True))
+        return [
+            {"source": source, "target": target, "prediction": outputs[row]}
+            for row, (source, target) in enumerate(examples.records if outputs else [])
+        ]
+
+    def tables(self, totals: Totals) -> dict[str, list[dict[str, Any]]]:
+        """What else of the measures is best read as a table, by name."""
         return {}
 
-    @property
-    def direction(self) -> str:
-        return "min" if self.monitor in LOWER_IS_BETTER else "max"
 
-
-def cross_entropy(
-    scores: Float[Tensor, "N O"], target: Int[Tensor, " N"], smoothing: float = 0.0
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Summed cross-entropy in nats, and the number of targets. smoothing moves that share of the probability to all
-    classes alike (Szegedy et al. 2016, arXiv:1512.00567)."""
-    return CrossEntropy.apply(scores, target, smoothing), torch.full((), float(len(target)), device=scores.device)
-
-
-class CrossEntropy(torch.autograd.Function):
-    """Some rows at a time, and with them their gradient, while they are in the processor's cache. torch's own goes over
-    all scores several times, in new memory each time.
-    """
-
-    CHUNK = 2**19  # scores, 2 MB
-
-    @staticmethod
-    def forward(ctx: Any, scores: Tensor, target: Tensor, smoothing: float) -> Tensor:
-        loss = torch.zeros((), device=scores.device)
-        gradient = with_room(scores) if ctx.needs_input_grad[0] else None
-        size = scores.size(1)
-        rows = max(1, CrossEntropy.CHUNK // size) if scores.device.type == "cpu" else max(1, len(scores))
-        for start in range(0, len(scores), rows):
-            some, places = scores[start : start + rows].float(), target[start : start + rows, None]
-            true, highest = some.gather(1, places), some.amax(1, keepdim=True)
-            loss += (highest - true).sum()
-            if smoothing:
-                loss += smoothing * (true.sum() - some.sum() / size)
-            place = None if gradient is None or gradient.dtype != some.dtype else gradient[start : start + rows]
-            probabilities = torch.softmax(some, 1, out=place)
-            loss -= probabilities.amax(1).log().sum()  # the highest score has 1 / sum(exp(score - highest))
-            if gradient is not None:
-                if smoothing:
-                    probabilities -= smoothing / size
-                probabilities.scatter_add_(1, places, torch.full_like(true, smoothing - 1))
-                if place is None:
-                    gradient[start : start + rows] = probabilities
-        if gradient is not None:
-            ctx.save_for_backward(gradient)
-        return loss
-
-    @staticmethod
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None]:
-        (gradient,) = ctx.saved_tensors
-        whole = outer[0].device.type == "cpu" and outer[0] == 1  # as a rule; a GPU would have to be waited for
-        return gradient if whole else gradient * outer[0], None, None
-
-
-def by_length(lengths: np.ndarray, size: int = 64) -> Iterator[np.ndarray]:
-    """Rows in batches whose sequences are about equally long."""
-    order = np.argsort(lengths, kind="stable")
-    return (order[i : i + size] for i in range(0, len(order), size))
-
-
-def same_length(lengths: np.ndarray, size: int = 64) -> Iterator[np.ndarray]:
-    """Rows in batches whose sequences are exactly equally long: prompts, which a state cannot pad."""
-    for length in np.unique(lengths):
-        rows = np.flatnonzero(lengths == length)
-        yield from (rows[i : i + size] for i in range(0, len(rows), size))
-
-
-def label_numbers(records: Sequence[Any], labels: Sequence[str]) -> np.ndarray:
-    """(N,) the place of each record's label among the known ones."""
-    places = {label: place for place, label in enumerate(labels)}
-    try:
-        return np.fromiter((places[record.label] for record in records), np.int64, len(records))
-    except KeyError as error:
-        label = error.args[0]
-        hint = did_you_mean(near(label, labels))
-        raise UserError(f"data: the label {label!r} is not in the training split{hint}") from None
-
-
-def sample(records: Sequence[Any], size: int) -> Sequence[Any]:
-    """At most `size` records, evenly from all of them: what a simple baseline learns from in bearable time."""
-    return records if len(records) <= size else [records[i] for i in np.linspace(0, len(records) - 1, size).astype(int)]
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table."""
-
-    def line(cells: Iterable[Any]) -> str:
-        return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-
-    return "\n".join([line(header), line("---" for _ in header), *map(line, rows)])
+def ranked(texts: list[tuple[str, float]]) -> dict[str, Any]:
+    """The best of several outputs with their log-probabilities as an answer, and beside it all of them, if several."""
+    several = [{"output": text, "log_prob": log_prob} for text, log_prob in texts]
+    return {**several[0], "n_best": several} if len(several) > 1 else several[0]

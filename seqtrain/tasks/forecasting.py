@@ -2,177 +2,156 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from seqtrain import baselines, metrics, plots
-from seqtrain.batch import Batch, Fixed, Reals, Source, Spec
+from seqtrain.codecs.windows import Fitted, Frame, Windows, check_windows
 from seqtrain.config import UserError
-from seqtrain.data import Series, frames, histories, report
-from seqtrain.data.calendar import check_calendar
-from seqtrain.data.description import describe_series, figures
-from seqtrain.metrics import Totals
+from seqtrain.contract import Batch, Fixed, Output, Reals, Spec
+from seqtrain.data.kinds import Series
+from seqtrain.evaluation import metrics, plots, report
+from seqtrain.evaluation.baselines import naive
+from seqtrain.evaluation.metrics import Totals
+from seqtrain.likelihoods.point import Point
+from seqtrain.reading import histories
 from seqtrain.tasks.base import Task
-from seqtrain.windows import Fitted, Frame, Windows
 
-FORECASTS: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
-    "repeat last": lambda context, horizon, period: baselines.repeat_last(context, horizon),
-    "seasonal naive": baselines.seasonal_naive,
-    "seasonal naive with drift": baselines.seasonal_naive_drift,
-}
+NO_MASE = "the seasonal naive forecast makes no error in training, so there is no MASE, which is measured by it"
 
 
 class Forecasting(Task):
     """Learns the next `horizon` values of each channel from the last `context` ones. Every window of a split counts.
 
-    segment: steps that make one position (Nie et al. 2023, arXiv:2211.14730). apart: each channel is a window of its
-    own, all with the same weights (ibid., "channel independence"). calendar: features of the date, known ahead.
-    period: steps of a season, for the naive forecasts and MASE. normalize: "window" takes the last known value of a
-    window off its values, for series with a trend; "series" takes off the training mean. Both divide by a scale learned
-    in training. standardize: values count, in the loss and in the metrics, in standard deviations of the training part.
-    loss: "mae", "mse" or "huber", of normalized values. Missing values are filled with the last known one, flagged to
-    the model where the training part misses some, and left out of loss and metrics. monitor: a metric of `score`.
+    Segments are the patches of Nie et al. 2023 (arXiv:2211.14730), channels apart their "channel independence". The
+    window's last known value is taken off for series with a trend; a scale learned in training divides in both ways of
+    normalizing. Missing values are filled with the last known one, flagged to the model where the training part misses
+    some, and left out of loss and metrics. The season is found by `find_period`.
     """
 
     kinds = ("series",)
 
-    def __init__(
-        self,
-        context: int,
-        horizon: int,
-        segment: int,
-        apart: bool,
-        calendar: Sequence[str],
-        period: int,
-        normalize: str,
-        standardize: bool,
-        loss: str,
-        monitor: str,
-    ):
-        check_calendar(calendar)
-        for name, steps in {"context": context, "horizon": horizon}.items():
-            if steps % segment:
-                less = steps // segment * segment
-                fits = f"{less} or {less + segment}" if less else str(segment)
-                raise UserError(f"task.{name}={steps} is no multiple of task.segment={segment}: {fits} would be")
-        self.frame = Frame(context, horizon, segment, apart, tuple(calendar), normalize, standardize)
+    def __init__(self, frame: Frame, period: int | None, loss: str, monitor: str):
+        self.frame = frame
         self.period = period
         self.criterion = loss
         self.monitor = monitor
 
-    @staticmethod
-    def outline(kind: str) -> Spec:
-        return Spec(Reals((0,)), Source.MANY, Reals((0,)), 0, Fixed(1))
+    def outline(self, kind: str) -> Spec:
+        return Spec(Reals((0,)), True, Reals((0,)), Point(0), Fixed(1))
 
     def fit(self, records: Sequence[Series]) -> None:
+        if self.frame.calendar and records[0].layout.date_format == "integer":
+            raise UserError(f"task.calendar: {records[0].layout.date} holds plain numbers, which have no calendar")
         self.describe(Fitted.learn(records, self.frame.horizon, self.period))
 
     def describe(self, fitted: Fitted) -> None:
         self.fitted = fitted
         source, inputs, outputs = self.frame.sizes(fitted)
-        length = self.frame.horizon // self.frame.segment
-        self.spec = Spec(Reals((source,)), Source.MANY, Reals((inputs,)), outputs, Fixed(length))
+        form, likelihood = Fixed(self.frame.horizon // self.frame.segment), Point(outputs, self.criterion)
+        self.spec = Spec(Reals((source,)), True, Reals((inputs,)), likelihood, form, known=inputs - outputs)
 
     def state(self) -> dict[str, Any]:
         return self.fitted.state()
 
     def load_state(self, state: dict[str, Any]) -> None:
-        self.describe(Fitted.from_state(state))
+        self.describe(Fitted.from_state({"period": self.period or 1} | state))
+
+    def check(self, records: dict[str, Sequence[Series]]) -> None:
+        for split, found in records.items():
+            known = check_windows(split, found, self.frame, self.fitted)
+            if self.monitor == "mase" and not self.fitted.scaled(known):
+                raise UserError(f"task.monitor=mase: {split}: {NO_MASE}; task.monitor=mae will do")
 
     def report(self, records: dict[str, Sequence[Series]]) -> report.Report:
-        sizes = self.frame.context, self.frame.horizon
-        return report.Report(figures(records, *sizes), describe_series(records, *sizes))
+        fitted, frame = self.fitted, self.frame
+        found = report.time_series(records, frame.context, frame.horizon, fitted.period, fitted.series)
+        return found if fitted.scaled(fitted.series) else found._replace(lines=[*found.lines, f"train: {NO_MASE}"])
 
     def examples(self, records: Sequence[Series]) -> Windows:
-        return Windows(records, self.frame, self.fitted)
+        """Of the series that have been trained on."""
+        return Windows([series for series in records if series.name in self.fitted.series], self.frame, self.fitted)
 
-    def loss(self, scores: Float[Tensor, "N O"], batch: Batch) -> tuple[Tensor, Tensor]:
-        target = batch.real(batch.target)
-        known = ~target.isnan()
-        error = torch.where(known, scores.float() - target, 0.0)
-        if self.criterion == "mse":
-            error = error**2
-        elif self.criterion == "huber":
-            error = torch.where(error.abs() < 1, 0.5 * error**2, error.abs() - 0.5)
-        return error.abs().sum(), known.sum().float()
-
-    def measure(self, model: Any, batch: Batch, scores: Float[Tensor, "N O"], examples: Any, decoder: Any) -> Totals:
-        loss, _ = self.loss(scores, batch)
-        forecast = examples.restore(scores, batch.rows)
-        return {"loss": float(loss), **metrics.forecast_sums(*examples.measured(forecast, batch.rows))}
+    def measure(self, model: Any, rows: Any, batch: Batch, output: Output, examples: Any, decoder: Any) -> Totals:
+        loss = float(self.spec.likelihood.loss(output, batch).sum())
+        forecast = examples.restore(self.spec.likelihood.pick(output.scores), rows)
+        return {"loss": loss, **metrics.forecast_sums(*examples.measured(forecast, rows))}
 
     def score(self, totals: Totals) -> dict[str, float]:
         return {"loss": totals["loss"] / totals["known"], **metrics.forecast(totals)}
 
     def baselines(self, train: Sequence[Series], records: Sequence[Series]) -> dict[str, dict[str, float]]:
-        windows, totals = self.examples(records), {name: {} for name in FORECASTS}
+        windows, totals = self.examples(records), {}
         for rows in windows.blocks():
-            past = windows.history(rows, max(self.frame.context, 2 * self.period))  # two seasons, whatever is read
-            for name, forecast in FORECASTS.items():
-                made = forecast(past, self.frame.horizon, self.period)
-                totals[name] = metrics.add(totals[name], metrics.forecast_sums(*windows.measured(made, rows)))
+            for name, made in self.naive(windows, rows).items():
+                sums = metrics.forecast_sums(*windows.measured(made, rows))
+                totals[name] = metrics.add(totals.get(name, {}), sums)
         return {name: metrics.forecast(sums) for name, sums in totals.items()}
 
+    def naive(self, windows: Windows, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """The (N, T, C) naive forecasts of windows, by name; they look back two seasons, whatever the model reads."""
+        period = self.fitted.period
+        return naive.forecasts(windows.history(rows, max(self.frame.context, 2 * period)), self.frame.horizon, period)
+
+    @property
+    def field(self) -> None:
+        return None
+
     def header(self, line: str) -> str | None:
-        layout = self.fitted.layout
-        if layout.date not in frames.header(line):
-            return None
-        return ",".join([*([layout.id] if layout.id else []), layout.date, *layout.targets])
+        return histories.head(line, self.fitted.layout)
 
     def predict(self, model: Any, lines: list[str], decoder: Any) -> list[dict[str, Any]]:
-        """The lines are a CSV table with the columns of the training data, whose every series is answered by rows of
-        dates and forecasts; or each line is the history of a series without dates: numbers separated by commas or
-        spaces, "nan" (between commas also nothing) where one is missing, or a JSON list: of numbers, or of lists where
-        there are several channels."""
-        layout, names, sizes = self.fitted.layout, list(self.fitted.series), (self.frame.context, self.frame.horizon)
-        if lines and self.header(lines[0]) is not None:
-            futures = histories.from_table(lines, *sizes, names, layout)
-            return [
-                row
-                for series, values in zip(futures, self.forecast(model, futures), strict=True)
-                for row in histories.rows(series, values)
-            ]
-        if len(names) > 1 or self.fitted.covariates or self.frame.calendar:
+        """The lines are a CSV table, whose every series is answered by rows, or series without dates, see
+        `histories.read`."""
+        layout, names, frame = self.fitted.layout, list(self.fitted.series), self.frame
+        dated = len(names) > 1 or self.fitted.covariates or frame.calendar
+        if lines and dated and self.header(lines[0]) is None:
             raise UserError(
                 "input: this model needs dates, covariates or the name of a series, which a line of numbers has not; "
                 f"expected a CSV table with the columns {','.join(layout.columns())}"
             )
-        futures = [histories.from_line(line, i, *sizes, names[0], layout) for i, line in enumerate(lines, 1)]
-        answers = [histories.digits(values) for values in self.forecast(model, futures)]
-        single = len(layout.targets) == 1
-        return [
-            {"input": line, "output": [value for (value,) in answer] if single else answer}
-            for line, answer in zip(lines, answers, strict=True)
-        ]
+        futures = histories.read(lines, frame.context, frame.horizon, names, layout)
+        return histories.answers(lines, futures, self.forecast(model, futures))
 
     def forecast(self, model: Any, records: Sequence[Series]) -> list[np.ndarray]:
         """The (T, C) forecast of each series, whose rows end with the horizon."""
-        device, windows, made = next(model.parameters()).device, self.examples(records), []
+        windows, made = self.examples(records), []
         for rows in windows.blocks():
-            with torch.inference_mode():
-                made.append(windows.restore(model(windows.batch(rows).to(device)).scores, rows))
+            exact = self.run(model, windows, rows)
+            made.append(np.vectorize(round, otypes=[float])(exact, windows.decimals(rows)[:, None]))
         forecasts = np.concatenate(made)
         if self.frame.apart:  # one window a channel
             forecasts = forecasts.reshape(len(records), -1, self.frame.horizon).swapaxes(1, 2)
         return list(forecasts)
 
+    @torch.inference_mode()
+    def run(self, model: Any, windows: Windows, rows: np.ndarray) -> np.ndarray:
+        """The (N, T, C) forecasts of windows in the units of the data."""
+        scores = model(windows.batch(rows).to(next(model.parameters()).device)).scores
+        return windows.restore(self.spec.likelihood.pick(scores), rows)
+
+    def predictions(self, model: Any, examples: Windows, totals: Totals, decoder: Any) -> list[dict[str, Any]]:
+        """Each date of a series once, forecast from the last known value `origin`, at most a horizon before."""
+        found: list[dict[str, Any]] = []
+        for rows in examples.blocks(examples.apart_in_time()):
+            forecasts = self.run(model, examples, rows)
+            for row, target, forecast in zip(rows.tolist(), examples.cut(rows)[1], forecasts, strict=True):
+                found += histories.compared(examples.series(row), examples.times(row), target, forecast)
+        return found
+
     def show(self, model: Any, examples: Windows, totals: Totals, decoder: Any) -> dict[str, Any]:
         rows = np.linspace(0, len(examples.ends) - 1, 2).astype(int)
-        device = next(model.parameters()).device
-        with torch.inference_mode():
-            predicted = examples.restore(model(examples.batch(rows).to(device)).scores, rows)
+        predicted = self.run(model, examples, rows)
         context, true = examples.cut(rows)
-        naive = baselines.seasonal_naive(context, self.frame.horizon, self.period)
+        label, naive = list(self.naive(examples, rows).items())[1]
         return {
             f"forecast {i + 1}": plots.forecast(
+                examples.times(row),
                 context[i, :, 0],
                 true[i, :, 0],
-                {"model": predicted[i, :, 0], "seasonal naive": naive[i, :, 0]},
+                {"model": predicted[i, :, 0], label: naive[i, :, 0]},
                 examples.name(row),
             )
             for i, row in enumerate(rows.tolist())

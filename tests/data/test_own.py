@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from small import read
 
 from seqtrain.config import UserError, build
-from seqtrain.data import Labelled, Pair
+from seqtrain.data.kinds import Labelled, Pair
 
 SPLITS = ("train", "valid", "test")
 PAIRS = [(f"source {i}", f"target {i}") for i in range(40)]
@@ -39,6 +40,10 @@ def records(data: Any) -> dict[str, list[Any]]:
     return {split: list(data.read(split)) for split in SPLITS}
 
 
+def texts(found: dict[str, list[Any]]) -> dict[str, list[str]]:
+    return {split: [document.text for document in documents] for split, documents in found.items()}
+
+
 def together(found: dict[str, list[Any]]) -> list[Any]:
     return [record for split in SPLITS for record in found[split]]
 
@@ -62,6 +67,23 @@ def test_given_splits_are_taken_as_they_are():
     half = records(make("pairs", names[0], valid=names[1], test_share=0.5))
     assert half["valid"] == list(data.read("valid"))
     assert (len(half["train"]), len(half["valid"]), len(half["test"])) == (7, 13, 7)
+
+
+def test_files_of_the_same_name_in_two_folders_are_pairs():
+    for i, (source, target) in enumerate(PAIRS):
+        write(f"texts/{i}.txt", f"{source}\nmore\n")
+        write(f"summaries/{i}.txt", f"{target}\n")
+    found = records(make("pairs", ["texts", "summaries"]))
+    assert sorted(together(found)) == sorted(Pair(f"{source}\nmore", target) for source, target in PAIRS)
+    write("texts/alone.txt", "a")
+    with pytest.raises(
+        UserError, match=r"data\.train: 1 of the files are in one folder only: summaries has no alone\.txt"
+    ):
+        make("pairs", ["texts", "summaries"])
+    for name in ("one", "two"):
+        Path(name).mkdir()
+    with pytest.raises(UserError, match=r"data\.train: there are no files in one and two"):
+        make("pairs", ["one", "two"])
 
 
 def test_parallel_files_are_pairs_line_by_line():
@@ -115,7 +137,7 @@ def test_too_few_inputs_and_wrong_lists_are_told():
     name = write("t.tsv", rows("source\ttarget", PAIRS[:2]))
     with pytest.raises(UserError, match=r"2 different inputs are too few .* data\.valid=FILE data\.test=FILE"):
         make("pairs", name)
-    with pytest.raises(UserError, match="two plain text files, and found 3 files"):
+    with pytest.raises(UserError, match="two plain text files or folders, and found 3 files"):
         make("pairs", [name, name, name])
     with pytest.raises(UserError, match=r"for two plain text files, line by line: 'data.train=\[t.en,OTHER\]'"):
         make("pairs", write("t.en", "a\n"))
@@ -161,17 +183,17 @@ def test_a_folder_is_split_by_document():
     expected = documents(40)
     write("texts/notes.md", "not read")
     write("texts/empty.txt", "")
-    found = records(make("text", "texts"))
+    found = texts(records(make("text", "texts")))
     assert sorted(together(found)) == sorted(expected)
     assert all(3 <= len(found[split]) <= 4 for split in ("valid", "test"))
-    assert found == records(make("text", "texts"))
-    assert found != records(make("text", "texts", seed=2))
+    assert found == texts(records(make("text", "texts")))
+    assert found != texts(records(make("text", "texts", seed=2)))
 
 
 def test_copies_of_a_document_stay_together():
     for i in range(60):
         write(f"texts/{i}.txt", f"The same text {i % 20}.\n" * 20)
-    found = [set(texts) for texts in records(make("text", "texts")).values()]
+    found = [set(each) for each in records(make("text", "texts")).values()]
     assert sum(map(len, found)) == len(set.union(*found)) == 20
 
 
@@ -180,7 +202,7 @@ def test_one_document_is_cut_in_its_order(mark: str, caplog: pytest.LogCaptureFi
     text = "".join(f"über {i}{mark}" for i in range(500))
     with caplog.at_level(logging.INFO):
         data = make("text", write("book.txt", text))
-    found = records(data)
+    found = texts(records(data))
     assert "".join(found[split][0] for split in SPLITS) == text
     assert all(found[split][0].endswith(mark) for split in SPLITS)
     assert [round(len(found[split][0]) / len(text), 2) for split in SPLITS] == pytest.approx([0.8, 0.1, 0.1], abs=0.01)
@@ -189,7 +211,7 @@ def test_one_document_is_cut_in_its_order(mark: str, caplog: pytest.LogCaptureFi
 
 
 def test_a_text_without_spaces_is_cut_between_characters():
-    found = records(make("text", write("book.txt", "äß" * 3000)))
+    found = texts(records(make("text", write("book.txt", "äß" * 3000))))
     assert "".join(found[split][0] for split in SPLITS) == "äß" * 3000
 
 
@@ -197,9 +219,28 @@ def test_patterns_lists_and_other_encodings():
     expected = documents(30)
     Path("latin.md").write_bytes("für\r\n".encode("cp1252") * 99)
     data = make("text", "texts/**/*.txt", valid=["texts/sub", "texts/0.txt"], test="latin.md", encoding="cp1252")
-    assert sorted(data.read("train")) == sorted(expected)
+    assert sorted(document.text for document in data.read("train")) == sorted(expected)
     assert len(data.read("valid")) == 21
-    assert list(data.read("test")) == ["für\n" * 99]
+    assert [document.text for document in data.read("test")] == ["für\n" * 99]
+
+
+def test_endings_in_capitals_and_old_line_ends():
+    for i in range(30):
+        write(f"books/{i}.{'TXT' if i % 2 else 'txt'}", f"Book {i}\rfirst\r\nsecond\n")
+    Path("books/30.TXT.GZ").write_bytes(gzip.compress(b"Book 30\rfirst\r\nsecond\n"))
+    found = together(texts(records(make("text", "books"))))
+    assert sorted(found) == sorted(f"Book {i}\nfirst\nsecond\n" for i in range(31))
+    whole = texts(records(make("text", write("old.txt", "".join(f"line {i}\r" for i in range(500))))))
+    assert "".join(whole[split][0] for split in SPLITS) == "".join(f"line {i}\n" for i in range(500))
+    assert all(whole[split][0].endswith("\n") for split in SPLITS)
+
+
+def test_where_a_relative_path_is_looked_for_is_told():
+    for option, name in (("labelled", "no.csv"), ("pairs", "no.tsv"), ("text", "no.txt"), ("text", "no/*.txt")):
+        with pytest.raises(UserError, match=rf"looked for in {re.escape(str(Path.cwd()))}; data\.train=… says where"):
+            make(option, name)
+        with pytest.raises(UserError, match=r"there is no such file|no file matches"):
+            make(option, "x" * 300 + name)
 
 
 def test_nothing_to_read_is_told():
@@ -207,7 +248,7 @@ def test_nothing_to_read_is_told():
     with pytest.raises(UserError, match=r"data\.train=empty: no \.txt file is in this folder$"):
         make("text", "empty")
     write("empty/a.md", "x")
-    with pytest.raises(UserError, match=r"but 1 \.md: 'empty/\*\*/\*\.md' would read them"):
+    with pytest.raises(UserError, match=r"but 1 \.md: 'data\.train=empty/\*\*/\*\.md' would read them"):
         make("text", "empty")
     with pytest.raises(UserError, match="no file matches this pattern"):
         make("text", "empty/*.text")

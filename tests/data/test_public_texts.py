@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from seqtrain import metrics
 from seqtrain.config import UserError
 from seqtrain.data.multi30k import Multi30k
 from seqtrain.data.sst2 import Sst2
 from seqtrain.data.tinyshakespeare import Tinyshakespeare
+from seqtrain.evaluation import metrics
 
 PLACE = os.environ.get("SEQTRAIN_DATA")
 there = pytest.mark.skipif(PLACE is None, reason="SEQTRAIN_DATA is not set: the public files are not here")
@@ -50,4 +50,4 @@ def test_sst2():
 @there
 def test_tinyshakespeare():
     data = Tinyshakespeare()
-    assert [len(data.read(split)[0]) for split in ("train", "valid", "test")] == [1_003_854, 111_540, 111_540]
+    assert [len(data.read(split)[0].text) for split in ("train", "valid", "test")] == [1_003_854, 111_540, 111_540]

@@ -14,14 +14,14 @@ def test_is_deterministic_and_depends_on_the_seed():
 
 def test_splits_share_no_topic_and_hold_every_one():
     data = make()
-    documents = [text for split in ("train", "valid", "test") for text in data.read(split)]
+    documents = [document.text for split in ("train", "valid", "test") for document in data.read(split)]
     assert len(set(documents)) == len(documents)
     assert sorted(documents) == sorted(distinct_topics())
 
 
 def test_splits_have_their_shares_of_the_characters():
     data = make()
-    sizes = {split: sum(map(len, data.read(split))) for split in ("train", "valid", "test")}
+    sizes = {split: sum(len(document.text) for document in data.read(split)) for split in ("train", "valid", "test")}
     total = sum(sizes.values())
     assert 0.09 < sizes["test"] / total <= 0.1
     assert 0.04 < sizes["valid"] / total <= 0.05

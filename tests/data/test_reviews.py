@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
-from seqtrain.baselines import linear_classifier
 from seqtrain.data import reviews
 from seqtrain.data.reviews import SIGN, Reviews
+from seqtrain.evaluation.baselines.linear import LinearClassifier
 
 SPLITS = ("train", "valid", "test")
 
@@ -97,7 +97,8 @@ def test_in_degree_the_clause_that_always_holds_decides():
 def test_words_without_their_order_do_not_tell_the_label(data: Reviews):
     train, test = data.read("train"), data.read("test")
     for order, bound in ((1, 0.75), (2, 0.85)):
-        found = linear_classifier([r.text for r in train], [r.label for r in train], [r.text for r in test], order)
+        classifier = LinearClassifier(order).fit([r.text for r in train], [r.label for r in train])
+        found = classifier.predict([r.text for r in test])
         right = sum(label == record.label for label, record in zip(found, test, strict=True))
         assert right / len(test) < bound
 

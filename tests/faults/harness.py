@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from seqtrain.checkpoint import Checkpoints
+from seqtrain.engine.checkpoint import Checkpoints
 
 HERE = Path(__file__).parent
 TASKS = ("sentiment", "translation", "generation", "forecasting")
@@ -64,7 +64,11 @@ class Process:
 
     def wait(self) -> int:
         """The exit code; negative: the signal that ended it."""
-        return self.process.wait() if self.process else self.server.ask(wait=self.pid)
+        return self.process.wait() if self.process else self.measure()[0]
+
+    def measure(self) -> tuple[int, float, float]:
+        """The exit code, and the seconds of a processor and the MiB that the process took; of those of the server."""
+        return self.server.ask(wait=self.pid)
 
     def kill(self, number: int) -> None:
         with suppress(ProcessLookupError):  # it has ended
@@ -89,11 +93,11 @@ class Server:
             bufsize=1,
         )
 
-    def ask(self, **request: Any) -> int:
+    def ask(self, **request: Any) -> Any:
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.write(json.dumps(request) + "\n")
-        return int(self.process.stdout.readline())
+        return json.loads(self.process.stdout.readline())
 
     def start(self, argv: list[str], cwd: Path, kill: int | None = None, fresh: bool = False) -> Process:
         return Process(self, argv, cwd, kill, fresh)

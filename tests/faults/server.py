@@ -2,7 +2,7 @@
 
 It reads a JSON object a line and answers with one. {"argv", "cwd", "log", "kill"} forks a child that runs the command
 and answers its pid; with `kill` the child gets SIGKILL at its n-th operation on files inside a save. {"wait": pid}
-answers its exit code, negative for a signal, and how many such operations it had counted is in the child's log.
+answers its exit code, negative for a signal, the seconds of a processor and the MiB of memory that it took.
 """
 
 import json
@@ -16,6 +16,7 @@ from functools import wraps
 from io import StringIO
 from typing import Any
 
+UNIT = 1 if sys.platform == "darwin" else 1024  # of a process's memory, in bytes
 OPERATIONS = ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir", "open")
 
 
@@ -39,7 +40,7 @@ def child(argv: list[str], cwd: str, log: str, kill: int | None) -> int:
 
 def count_operations(kill: int) -> None:
     """Kills this process before its n-th operation inside a save."""
-    from seqtrain.checkpoint import Checkpoints
+    from seqtrain.engine.checkpoint import Checkpoints
 
     count, saving = 0, False
 
@@ -69,26 +70,27 @@ def count_operations(kill: int) -> None:
 
 def serve() -> None:
     import matplotlib.figure
-    import statsmodels.api  # noqa: F401
     from torch.utils.tensorboard.writer import SummaryWriter  # noqa: F401
 
     import seqtrain.cli
-    import seqtrain.plots
-    import seqtrain.replay
-    import seqtrain.run
-    import seqtrain.use
+    import seqtrain.commands.predict
+    import seqtrain.commands.replay
+    import seqtrain.commands.train
+    import seqtrain.evaluation.plots
 
-    for name in ("attention", "forecast", "confusion"):  # drawing takes longer than all else of a tiny run
-        setattr(seqtrain.plots, name, lambda *_, **__: matplotlib.figure.Figure(figsize=(1, 1)))
+    for name in ("attention", "forecast", "confusion", "curves"):  # drawing takes longer than all else of a tiny run
+        setattr(seqtrain.evaluation.plots, name, lambda *_, **__: matplotlib.figure.Figure(figsize=(1, 1)))
     with redirect_stdout(StringIO()):
         seqtrain.cli.main(["--cfg", "job"])  # fills the caches of Hydra's parser
     for line in sys.stdin:
         request = json.loads(line)
         if "wait" in request:
-            answer = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])
+            _, status, used = os.wait4(request["wait"], 0)
+            seconds, memory = used.ru_utime + used.ru_stime, used.ru_maxrss * UNIT / 2**20
+            answer = [os.waitstatus_to_exitcode(status), seconds, memory]
         elif not (answer := os.fork()):
             os._exit(child(**request))
-        print(answer, flush=True)
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

@@ -4,17 +4,19 @@ import errno
 import json
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import tiny
-from harness import Server, differences, serving, words
+from harness import Server, differences, scalars, serving, words
 
-from seqtrain import checkpoint, disk, run
-from seqtrain.checkpoint import Checkpoints
-from seqtrain.data import cache
-from seqtrain.record import Recorder
+from seqtrain.commands import train
+from seqtrain.engine.checkpoint import Checkpoints
+from seqtrain.engine.recorder import Recorder
+from seqtrain.storage import cache
+from seqtrain.storage.disk import Folder
 
 
 @pytest.fixture(scope="module")
@@ -41,41 +43,41 @@ def test_full_at_each_write(
     tmp_path: Path, scale: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The second save fails at its n-th write, for every n; training goes on, and the third is whole."""
-    write = disk.write
+    write = Folder.write
     with tiny.no_figures():
         for n in (range(3, 9, 4), range(1, 9))[scale]:
             cfg = tiny.start(tmp_path / str(n), "sentiment", trainer__max_steps=6, trainer__eval_every=2)
             count = 0
 
-            def failing(file: Path, content: bytes, n: int = n) -> None:
+            def failing(files: Folder, name: str, content: bytes, n: int = n) -> None:
                 nonlocal count
-                if "checkpoints" in file.parts:
+                if name.startswith("checkpoints/"):
                     count += 1
                     if count == 8 + n:
-                        file.write_bytes(content[: len(content) // 2])
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
-                write(file, content)
+                        (files.path / name).write_bytes(content[: len(content) // 2])
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(files.path / name))
+                write(files, name, content)
 
             with monkeypatch.context() as context:
-                for module in (checkpoint, disk):
-                    context.setattr(module, "write", failing)
+                context.setattr(Folder, "write", failing)
                 caplog.clear()
-                run.train(cfg, tmp_path / str(n))
+                train.train(cfg, tmp_path / str(n))
             told = [record.message for record in caplog.records if record.levelname == "ERROR"]
             assert len(told) == (n <= count - 8) == 1
             assert told[0].startswith("step 4: the checkpoint could not be saved (")
             assert "No space left on device" in told[0]
             found = Checkpoints(tmp_path / str(n))
             assert found.load("last").training["progress"]["step"] == 6
-            assert {found.named("best"), found.named("last")} <= {path.name for path in found.steps()}
+            assert {found.named("best"), found.named("last")} <= set(found.steps())
 
 
 def test_a_full_disk(server: Server, volume: Path, tmp_path: Path) -> None:
     """Something else fills the disk while a run saves; the run goes on, says so, and can be resumed."""
-    code, told = server.run(words("sentiment", tmp_path / "whole"), tmp_path)
+    long = "trainer.max_steps=60"  # the disk is full long before the end
+    code, told = server.run(words("sentiment", tmp_path / "whole", long), tmp_path)
     assert code == 0, told
     place = volume / "run"
-    process = server.start(words("sentiment", place), tmp_path)
+    process = server.start(words("sentiment", place, long), tmp_path)
     while not (place / "checkpoints" / "last").exists():
         pass
     with (volume / "ballast").open("wb", buffering=0) as ballast:
@@ -130,6 +132,20 @@ def test_tensorboard_never_ends_a_run(
     writer.close()
     (record,) = caplog.records
     assert "TensorBoard cannot record any more" in record.message
+
+
+def test_a_run_folder_that_is_renamed_keeps_its_events(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    (tmp_path / "run").mkdir()
+    before = threading.active_count()
+    recorder = Recorder(tmp_path / "run", 0)
+    recorder.scalars(1, {"loss": 1.0}, "train")
+    recorder.flush()
+    assert threading.active_count() == before  # a thread of TensorBoard's would print its traceback
+    (tmp_path / "run").rename(tmp_path / "renamed")
+    recorder.scalars(2, {"loss": 1.0}, "train")
+    recorder.close()
+    assert not caplog.records
+    assert scalars(tmp_path / "renamed") == {"train/loss": [1, 2]}
 
 
 def test_what_a_killed_preparation_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

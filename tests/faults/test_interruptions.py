@@ -14,12 +14,12 @@ import tiny
 import torch
 from harness import TASKS, Server, differences, serving, words
 
-from seqtrain import run
-from seqtrain.batch import Batching
-from seqtrain.checkpoint import Checkpoints
-from seqtrain.interruption import Interrupted
+from seqtrain.commands import train
+from seqtrain.contract import Batching
+from seqtrain.engine.checkpoint import Checkpoints
+from seqtrain.machine.signals import Interrupted
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True, scope="module")
 def few_topics_and_no_figures():
-    with tiny.few_topics, tiny.no_figures():
+    with tiny.few_topics(), tiny.no_figures():
         yield
 
 
@@ -43,7 +43,7 @@ def test_signals_at_random_moments(server: Server, tmp_path: Path, scale: int) -
     """From the first checkpoint on: the step ends, all is saved, the command that goes on is printed, and it does."""
     chance, ends = random.Random("signals"), []
     for i in range((1, 24)[scale]):
-        task, number, folder = TASKS[i % 4], SIGNALS[i % 3], tmp_path / str(i)
+        task, number, folder = TASKS[i % 4], SIGNALS[i % len(SIGNALS)], tmp_path / str(i)
         if i < 4:
             code, told = server.run(words(task, tmp_path / task), tmp_path)
             assert code == 0, told
@@ -57,8 +57,12 @@ def test_signals_at_random_moments(server: Server, tmp_path: Path, scale: int) -
         ends.append(code)
         assert "Traceback" not in process.told
         if code:
-            assert re.search(r"^interrupted at step \d+; to go on: seqtrain resume=run$", process.told, re.MULTILINE)
-            code, told = server.run([f"resume={folder / 'run'}"], folder)
+            assert re.search(
+                r"^interrupted at step \d+; to go on: seqtrain resume=run device=cpu device.threads=1$",
+                process.told,
+                re.M,
+            )
+            code, told = server.run([f"resume={folder / 'run'}", "device=cpu", "device.threads=1"], folder)
             assert code == 0, told
         assert not differences(folder / "run", tmp_path / task)
     print(f"signals: {len(ends)} sent, {sum(map(bool, ends))} ended a run, which went on to the same bits, 0 lost")
@@ -90,16 +94,16 @@ def test_an_evaluation_is_interrupted_at_once_and_done_again(
         return measure(*args)
 
     # batches of one example, so that there is a second one
-    monkeypatch.setattr("seqtrain.assemble.EVALUATION", Batching(1, None))
+    monkeypatch.setattr("seqtrain.commands.assembly.EVALUATION", Batching(1, None))
     with monkeypatch.context() as context:
         context.setattr(model, "measure", spy)
         with pytest.raises(Interrupted) as caught:
-            run.train(cfg, tmp_path / "cut")
+            train.train(cfg, tmp_path / "cut")
     assert caught.value.code == 128 + signal.SIGUSR1
     assert batches == 1  # the second batch was not begun
     stopped = Checkpoints(tmp_path / "cut").load("last").training["progress"]
     assert (stopped["step"], stopped["curve"]) == (2, [])
-    run.train(cfg, tmp_path / "cut", resume=True)
+    train.train(cfg, tmp_path / "cut", resume=True)
     resumed = tiny.metrics(tmp_path / "cut")
     assert [row["step"] for row in resumed["curve"]] == [2, 4, 5]
     for pointer in ("last", "best"):

@@ -9,7 +9,7 @@ import tiny
 import torch
 
 from seqtrain.config import UserError
-from seqtrain.memory import parts
+from seqtrain.engine.objective import parts
 
 SGD = {"optimizer": "sgd", "schedule": "constant"}
 ERRORS = [
@@ -21,7 +21,7 @@ ERRORS = [
 
 @pytest.fixture(autouse=True, scope="module")
 def few_topics():
-    with tiny.few_topics:
+    with tiny.few_topics():
         yield
 
 
@@ -102,6 +102,6 @@ def test_parts_are_the_whole(task: str) -> None:
     for bound in (None, 1, batch.positions()[1] // 3, batch.positions()[1]):
         rows = [row for part in parts(batch, bound) for row in range(len(batch.target))[part]]
         assert rows == list(range(len(batch.target)))
-        cut = [batch.take(part) for part in parts(batch, bound)]
+        cut = [batch.select(part) for part in parts(batch, bound)]
         real = torch.cat([part.real(part.target) for part in cut])
         assert torch.equal(torch.nan_to_num(real), torch.nan_to_num(batch.real(batch.target)))

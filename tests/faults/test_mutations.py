@@ -13,10 +13,13 @@ from harness import OF_TASK, OWN, Server, serving, words
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seqtrain import assemble, folder, use
-from seqtrain.batch import Batching
-from seqtrain.checkpoint import Checkpoints
-from seqtrain.config import UserError, build, compose, sources
+from seqtrain.commands import run_folder
+from seqtrain.commands.assembly import Assembly
+from seqtrain.commands.loaded import Loaded
+from seqtrain.config import UserError, compose, sources
+from seqtrain.contract import Batching
+from seqtrain.engine.checkpoint import Checkpoints
+from seqtrain.engine.loader import Loader
 
 SEEDED = settings(derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -140,7 +143,8 @@ VALUES = st.sampled_from(
             ".nan",
         ),
         *("[", "{", "'", "&a b", "*a", "!!python/object:os.system x", "!!int x", "${x}", "${oc.env:HOME}", "@", "? x"),
-        *("123456789012345678901234567890", "2001-01-01", "é", "\\", "|", "- x", "seqtrain.tasks.sentiment.Sentiment"),
+        "seqtrain.tasks.classification.Classification",
+        *("123456789012345678901234567890", "2001-01-01", "é", "\\", "|", "- x"),
     ]
 )
 
@@ -179,7 +183,7 @@ def test_any_line_of_a_run_folder_may_be_another(trained: Path, tmp_path: Path, 
     for n in range(len(text.splitlines())):
         (tmp_path / "run" / "config.yaml").write_text(edited(text, [(kind, n, value)]))
         try:
-            use.Loaded(folder.read_config(tmp_path / "run"), tmp_path / "run")
+            Loaded(run_folder.read_config(tmp_path / "run"), tmp_path / "run")
         except UserError as error:
             refused.append(str(error))
     assert all(10 < len(text) < 3000 for text in refused)
@@ -197,7 +201,7 @@ def test_mutated_configurations_of_run_folders(
     def check(changes: list[tuple[str, int, str]]) -> None:
         (tmp_path / "run" / "config.yaml").write_text(edited(text, changes))
         try:
-            use.Loaded(folder.read_config(tmp_path / "run"), tmp_path / "run")
+            Loaded(run_folder.read_config(tmp_path / "run"), tmp_path / "run")
             outcomes.append("used")
         except UserError as error:
             outcomes.append("refused")
@@ -209,7 +213,7 @@ def test_mutated_configurations_of_run_folders(
 
 
 def test_mutated_options_of_the_user(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    folder.register_resolvers()
+    run_folder.register_resolvers()
     outcomes, told = [], []
     for group in ("trainer", "model", "task", "data"):
         (tmp_path / group).mkdir()
@@ -309,13 +313,11 @@ def test_mutated_data(tmp_path: Path, request: pytest.FixtureRequest) -> None:
         file.write_bytes(replaced((OWN / FILES[name]).read_bytes(), changes))
         cfg = tiny.config(name, {"data": DATA[name]}, data__train=str(file))
         try:
-            task = build(cfg["task"])
-            source = assemble.open_data(cfg, task)
-            records = {split: assemble.read(source, split) for split in ("train", "valid", "test")}
-            task.fit(records["train"])
+            parts = Assembly(cfg)
+            task, records = parts.task, parts.records
             task.report(records)
             for split, found in records.items():
-                next(task.loader(found, Batching(4, None), 0 if split == "train" else None).epoch(), None)
+                next(Loader.of(task.examples(found), Batching(4, None), 0 if split == "train" else None).epoch(), None)
             outcomes.append("read")
         except UserError as error:
             outcomes.append("refused")

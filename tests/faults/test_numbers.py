@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from torch import nn
 
-from seqtrain import replay, run
-from seqtrain.checkpoint import Checkpoints, random_state
+from seqtrain.commands import replay, train
 from seqtrain.config import UserError
-from seqtrain.train import Diverged, Trainer
+from seqtrain.engine import objective
+from seqtrain.engine.checkpoint import Checkpoints, random_state
+from seqtrain.engine.objective import Objective
+from seqtrain.engine.trainer import Diverged, Trainer
 
 STEP = 4
 NAN = float("nan")
@@ -19,7 +20,7 @@ NAN = float("nan")
 
 @pytest.fixture(autouse=True, scope="module")
 def few_topics_and_no_figures():
-    with tiny.few_topics, tiny.no_figures():
+    with tiny.few_topics(), tiny.no_figures():
         yield
 
 
@@ -38,28 +39,29 @@ class Spoil(torch.autograd.Function):
 def spoil(monkeypatch: pytest.MonkeyPatch, where: str, step: int) -> None:
     """From the given call of `backward` on, counted from 1, one layer goes wrong: its output, or only its gradient."""
     kind, _, name = where.partition(" ")
-    backward, count = Trainer.backward, 0
+    backward, count = objective.backward, 0
 
-    def spy(trainer: Trainer, model: nn.Module, task: Any, *rest: Any) -> Any:
+    def spy(spoiled: Objective, *rest: Any) -> Any:
         nonlocal count
         count += 1
         if count != step:
-            return backward(trainer, model, task, *rest)
+            return backward(spoiled, *rest)
         if kind == "loss":
             with monkeypatch.context() as context:
-                loss = type(task).loss
-                context.setattr(type(task), "loss", lambda *a: (loss(*a)[0] * NAN, loss(*a)[1]))
-                return backward(trainer, model, task, *rest)
+                likelihood = type(spoiled.likelihood)
+                loss = likelihood.loss
+                context.setattr(likelihood, "loss", lambda *a: loss(*a) * NAN)
+                return backward(spoiled, *rest)
         change = Spoil.apply if kind == "gradient" else lambda x: x * NAN
-        layer = model.get_submodule(name)
+        layer = spoiled.model.get_submodule(name)
         forward = layer.forward
         layer.forward = lambda *a, **k: change_first(forward(*a, **k), change)
         try:
-            return backward(trainer, model, task, *rest)
+            return backward(spoiled, *rest)
         finally:
             layer.forward = forward
 
-    monkeypatch.setattr(Trainer, "backward", spy)
+    monkeypatch.setattr(objective, "backward", spy)
 
 
 def change_first(output: Any, change: Any) -> Any:
@@ -85,7 +87,7 @@ def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, where: s
     with monkeypatch.context() as context:
         spoil(context, where, STEP)
         with pytest.raises(Diverged) as caught:
-            run.train(cfg, tmp_path / "run")
+            train.train(cfg, tmp_path / "run")
     return cfg, str(caught.value)
 
 
@@ -117,7 +119,7 @@ def test_the_step_and_the_layer_are_named(
 def test_the_batch_and_the_generators_are_those_of_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The replayed step, not spoiled, has the loss that the step has in a run that is not spoiled."""
     seen: list[Any] = []
-    backward = Trainer.backward
+    backward = objective.backward
 
     def note(*args: Any) -> Any:
         random, found = random_state(torch.device("cpu"))["random"], backward(*args)
@@ -125,7 +127,7 @@ def test_the_batch_and_the_generators_are_those_of_the_step(tmp_path: Path, monk
         return found
 
     cfg, _ = stopped(tmp_path, monkeypatch, "sentiment", "loss")
-    monkeypatch.setattr(Trainer, "backward", note)
+    monkeypatch.setattr(objective, "backward", note)
     tiny.train(tmp_path / "whole", "sentiment", model__dropout=0.3)
     whole = seen[STEP - 1]
     seen.clear()
@@ -146,7 +148,7 @@ def test_the_data_are_named(
     cfg = tiny.start(tmp_path / "run", "forecasting")
     monkeypatch.setattr(Trainer, "update", spy)
     with pytest.raises(Diverged, match=f"at step {STEP}"):
-        run.train(cfg, tmp_path / "run")
+        train.train(cfg, tmp_path / "run")
     replay.replay(cfg, tmp_path / "run")
     assert f"step {STEP}: the data: source of the batch hold" in capsys.readouterr().out
 
@@ -165,7 +167,7 @@ def test_weights_that_were_no_numbers_before_are_named(
     cfg = tiny.start(tmp_path / "run", "sentiment")
     monkeypatch.setattr(Trainer, "update", spy)
     with pytest.raises(Diverged):
-        run.train(cfg, tmp_path / "run")
+        train.train(cfg, tmp_path / "run")
     replay.replay(cfg, tmp_path / "run")
     assert "the weight encoder.embedding.map.weight is no number already" in capsys.readouterr().out
 
@@ -179,9 +181,9 @@ def test_bad_steps_are_skipped_so_often_and_no_more(
         spoil(monkeypatch, "loss", step)
     if allowed < 2:
         with pytest.raises(Diverged, match=f"at step {2 if allowed == 0 else 4}"):
-            run.train(cfg, tmp_path / "run")
+            train.train(cfg, tmp_path / "run")
         return
-    run.train(cfg, tmp_path / "run")
+    train.train(cfg, tmp_path / "run")
     progress = Checkpoints(tmp_path / "run").load("last").training["progress"]
     assert (progress["step"], progress["skipped"]) == (6, 2)
 
@@ -208,9 +210,9 @@ def test_a_run_without_a_bad_step_has_nothing_to_replay(tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", tiny.TASKS)
 def test_no_sound_layer_is_ever_blamed(task: str) -> None:
     """Hooks that took a masked score for a fault would name the wrong layer."""
-    trainer, job, _ = tiny.job(tiny.config(task))
+    _, job, _ = tiny.job(tiny.config(task))
     with replay.Watch(job.model) as watch:
-        trainer.backward(job.model, job.task, list(job.train.epoch())[:1], None)
+        objective.backward(job.objective, list(job.train.epoch())[:1], None)
     assert watch.calls
     assert watch.forward() is None
     assert watch.backward() is None

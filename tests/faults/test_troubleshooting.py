@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,25 @@ import pytest
 import tiny
 import torch
 
-from seqtrain import checkpoint, cli, disk, folder, replay, run, use
-from seqtrain.batch import Batch
-from seqtrain.checkpoint import Checkpoints
+from seqtrain import cli
+from seqtrain.codecs import text
+from seqtrain.commands import evaluate, predict, replay, run_folder
+from seqtrain.commands import train as command
+from seqtrain.commands.loaded import load
+from seqtrain.commands.outputs import check_output, check_streams
 from seqtrain.config import sources
-from seqtrain.record import Recorder
-from seqtrain.train import Trainer
+from seqtrain.config.quoting import resume_command
+from seqtrain.contract import Batch
+from seqtrain.engine import objective, processes
+from seqtrain.engine.checkpoint import Checkpoints
+from seqtrain.engine.objective import Objective
+from seqtrain.engine.recorder import Recorder
+from seqtrain.engine.trainer import Trainer
+from seqtrain.evaluation import fonts
+from seqtrain.likelihoods.categorical import Categorical
+from seqtrain.storage import cache, disk
+from seqtrain.storage.disk import Folder
+from seqtrain.terminal import streams
 
 TEXT = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 QUOTED = re.findall(r"^\| `([^`]+)` \|", TEXT, re.MULTILINE)
@@ -39,7 +53,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(place: Path, patch: Patch, **changes: Any) -> None:
-    run.train(tiny.start(place, "sentiment", **changes), place)
+    command.train(tiny.start(place, "sentiment", **changes), place)
 
 
 def stop(place: Path, patch: Patch, method: Any, name: str) -> None:
@@ -64,7 +78,7 @@ def lock_nothing(place: Path, patch: Patch) -> None:
 
 
 def other_data(place: Path, patch: Patch) -> None:
-    run.check_data(Checkpoints(place).load("last"), "another")
+    command.check_data(Checkpoints(place).load("last"), "another")
 
 
 def spoil(place: Path, *steps: str) -> None:
@@ -91,7 +105,7 @@ def configured(old: str, new: str) -> Callable[[Path, Patch], None]:
         text = (place / "config.yaml").read_text()
         assert old in text
         (place / "config.yaml").write_text(text.replace(old, new))
-        use.load(place)
+        load(place)
 
     return fault
 
@@ -102,18 +116,31 @@ def full(at: int) -> Callable[[Path, Patch], None]:
     def fault(place: Path, patch: Patch) -> None:
         count = 0
 
-        def write(file: Path, content: bytes) -> None:
+        def write(files: Folder, name: str, content: bytes) -> None:
             nonlocal count
-            count += file.name == "model.safetensors"
+            count += name.endswith("model.safetensors")
             if count == at:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
-            original(file, content)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(files.path / name))
+            original(files, name, content)
 
-        original = disk.write
-        patch.setattr(checkpoint, "write", write)
-        cli.guard(lambda: train(place, patch, trainer__max_steps=6, trainer__eval_every=3), place)
+        original = Folder.write
+        patch.setattr(Folder, "write", write)
+        again = resume_command(place, {"name": "auto", "threads": None, "processes": 1})
+        cli.exit_code(lambda: train(place, patch, trainer__max_steps=6, trainer__eval_every=3), again)
 
     return fault
+
+
+def damaged_cache(place: Path, patch: Patch) -> None:
+    patch.setenv("SEQTRAIN_CACHE", str(place))
+    for _ in range(2):
+        (cache.prepared("key", lambda folder: None) / "more").touch()
+
+
+def cache_of_another(place: Path, patch: Patch) -> None:
+    patch.setenv("SEQTRAIN_CACHE", str(place))
+    patch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    cache.prepared("key", lambda folder: None)
 
 
 def broken_events(place: Path, patch: Patch) -> None:
@@ -124,20 +151,23 @@ def broken_events(place: Path, patch: Patch) -> None:
     writer.close()
 
 
+def no_font(place: Path, patch: Patch) -> None:
+    patch.setattr(fonts, "logged", set())
+    fonts.log_missing(["\u0915"])
+
+
 def bad(factor: Callable[[torch.Tensor], torch.Tensor], **changes: Any) -> Callable[[Path, Patch], None]:
     """What the loss is multiplied with, once, after two steps."""
 
     def fault(place: Path, patch: Patch) -> None:
-        task = type(tiny.job(tiny.config("sentiment"))[1].task)
-        loss, count = task.loss, 0
+        loss, count = Categorical.loss, 0
 
         def spy(*args: Any) -> Any:
             nonlocal count
             count += torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
-            found = loss(*args)
-            return (factor(found[0]), found[1]) if count == 3 else found
+            return factor(loss(*args)) if count == 3 else loss(*args)
 
-        patch.setattr(task, "loss", spy)
+        patch.setattr(Categorical, "loss", spy)
         train(place, patch, **changes)
 
     return fault
@@ -147,36 +177,67 @@ def infinite_slope(loss: torch.Tensor) -> torch.Tensor:
     return loss + (loss - loss).sqrt()
 
 
+def linked(place: Path) -> None:
+    shutil.move(place / "config.yaml", place.parent)
+    (place / "config.yaml").symlink_to(place.parent / "config.yaml")
+    load(place)
+
+
+def pipe(place: Path) -> None:
+    (place / "train.log").unlink(missing_ok=True)
+    os.mkfifo(place / "train.log")
+    with disk.locked(place):
+        pass
+
+
 def nothing_to_replay(place: Path, patch: Patch) -> None:
-    replay.replay(folder.read_config(place), place)
+    replay.replay(run_folder.read_config(place), place)
 
 
 def small_memory(room: int) -> Callable[[Path, Patch], None]:
     def fault(place: Path, patch: Patch) -> None:
-        backward = Trainer.backward
+        backward = objective.backward
 
-        def spy(
-            trainer: Trainer, model: Any, task: Any, group: list[Batch], carried: Any, bound: int | None = None
-        ) -> Any:
+        def spy(of: Objective, group: list[Batch], carried: Any, bound: int | None = None) -> Any:
             if bound is None or bound > room:
                 raise MemoryError
-            return backward(trainer, model, task, group, carried, bound)
+            return backward(of, group, carried, bound)
 
-        patch.setattr(Trainer, "backward", spy)
+        patch.setattr(objective, "backward", spy)
         train(place, patch, trainer__max_steps=2)
 
     return fault
 
 
 def lose_one(place: Path, patch: Patch) -> None:
-    update = Trainer.update
+    processes.launch(2, partial(os._exit, 1), "seqtrain resume=RUN")
 
-    def spy(trainer: Trainer, job: Any, group: list[Batch]) -> Any:
-        job.team.others[0].kill()
-        return update(trainer, job, group)
 
-    patch.setattr(Trainer, "update", spy)
-    train(place, patch, device__processes=2)
+def unwritable_output(place: Path, patch: Patch) -> None:
+    with open(os.open(os.devnull, os.O_RDONLY), "w") as read_only:
+        patch.setattr("sys.stdout", read_only)
+        cli.main(["--version"])
+
+
+def closed(number: int) -> Callable[[Path, Patch], None]:
+    def fault(place: Path, patch: Patch) -> None:
+        patch.setattr(streams, "closed", {number})
+        check_streams({"input": "-", "output": None})
+
+    return fault
+
+
+def answered(content: str, name: str = "in", **how: Any) -> Callable[[Path, Patch], None]:
+    def fault(place: Path, patch: Patch) -> None:
+        (place / name).write_text(content)
+        predict.predict(run_folder.read_config(place) | {"input": str(place / name)} | how, place)
+
+    return fault
+
+
+def evaluated_elsewhere(place: Path, patch: Patch) -> None:
+    cfg = run_folder.read_config(place)
+    evaluate.evaluate(cfg | {"data": cfg["data"] | {"test_size": 9}}, place)
 
 
 def fitted() -> Any:
@@ -188,25 +249,51 @@ FAULTS: dict[str, tuple[bool, Callable[[Path, Patch], object]]] = {  # whether i
     "interrupted before": (False, lambda place, patch: stop(place, patch, fitted(), "fit")),
     "has ended": (False, lose_one),
     "another run is writing": (True, lock_twice),
-    "a resumed run keeps its … (": (True, lambda p, _: folder.run_config(p, sources.Configs(), ["seed=5"], "train")),
-    "data: their content": (True, other_data),
+    "a resumed run keeps its … (": (
+        True,
+        lambda p, _: run_folder.run_config(p, sources.Configs(), ["seed=5"], "train"),
+    ),
+    "is not what it was when": (True, other_data),
     "trying the one before": (True, damaged),
     "no whole checkpoint": (True, all_damaged),
     "does not fit this configuration": (True, misfit),
     "a larger model": (True, configured("hidden_size: 8 ", "hidden_size: 900000 ")),
-    "names code outside": (True, configured("seqtrain.tasks.sentiment.Sentiment", "mine.Task")),
+    "names code outside": (True, configured("seqtrain.tasks.classification.Classification", "mine.Task")),
     "cannot be read": (True, configured("seed: ", "seed: [")),
+    "a link; links inside": (True, lambda place, patch: linked(place)),
+    "not a regular file": (True, lambda place, patch: pipe(place)),
+    "is of this class": (True, configured("seqtrain.tasks.classification.Classification", "seqtrain.cli.main")),
     "this section is missing": (True, configured("task:", "tusk:")),
     "could not be saved": (False, full(1)),
     "when that is mended": (False, full(2)),
     "the folder cannot be written": (True, lock_nothing),
+    "it is made again": (False, damaged_cache),
+    "only this user can open": (False, cache_of_another),
     "TensorBoard": (True, broken_events),
+    "no font here": (True, no_font),
+    "cannot be drawn": (True, lambda place, patch: Recorder(place, 0).draw("attention", 1)),
     "the training loss is": (False, bad(lambda loss: loss * torch.nan)),
     "the gradient is": (False, bad(infinite_slope)),
+    "has diverged": (False, bad(lambda loss: loss * 1e7)),
+    "the model is not better": (False, lambda place, patch: train(place, patch, optimizer__lr=1e-9)),
+    "train it again": (False, lambda place, patch: text.load({"unit": "word", "lowercase": False, "items": []})),
     "skipped": (False, bad(lambda loss: loss * torch.nan, trainer__skip_bad_steps=1)),
     "nothing to replay": (True, nothing_to_replay),
     "a batch of": (False, small_memory(60)),
     "not even one example": (False, small_memory(1)),
+    "empty": (False, lambda place, patch: cli.main(["resume="])),
+    "standard output: ": (False, unwritable_output),
+    "standard input is closed": (False, closed(0)),
+    "standard output is closed": (False, closed(1)),
+    "overwrite=true": (
+        True,
+        lambda p, _: check_output({"input": None, "output": f"{p}/config.yaml", "overwrite": False}),
+    ),
+    "has no such column": (True, answered("id,txt\n1,a\n", "in.csv", column="text")),
+    "looks like a table's": (True, answered("id,text\n1,a\n")),
+    "are read (task": (True, answered("word " * 401)),
+    "are its line ends lost": (True, answered("x" * 1_000_001)),
+    "trained and scored on": (True, evaluated_elsewhere),
 }
 
 

@@ -9,13 +9,16 @@ import tiny
 import torch
 
 import seqtrain
-from seqtrain import assemble
-from seqtrain.batch import Fixed, Reals, Source, Spec
-from seqtrain.config import UserError
-from seqtrain.data import Layout, Series, histories
+from seqtrain.codecs.windows import Channel, carry_forward
+from seqtrain.commands.assembly import Assembly
+from seqtrain.commands.loaded import Loaded
+from seqtrain.config import UserError, build
+from seqtrain.contract import Fixed, Output, Reals, Spec
+from seqtrain.data.kinds import Layout, Series
+from seqtrain.engine.evaluate import evaluate
+from seqtrain.likelihoods.point import Point
+from seqtrain.reading import histories
 from seqtrain.tasks.forecasting import Forecasting
-from seqtrain.use import Loaded
-from seqtrain.windows import Channel, carry_forward
 
 NAN = math.nan
 
@@ -45,8 +48,12 @@ def series(*rows: Any, begin: int = 0, name: str = "s", **covariates: Any) -> Se
     return Series(name, times, values, begin, layout, **extra)
 
 
+def made(**changes: Any) -> Forecasting:
+    return build({"_target_": "seqtrain.tasks.forecasting.Forecasting", **OPTIONS, **changes})
+
+
 def fitted(records: list[Series], **changes: Any) -> Forecasting:
-    task = Forecasting(**OPTIONS | changes)
+    task = made(**changes)
     task.fit(records)
     return task
 
@@ -80,7 +87,7 @@ def test_a_window_by_hand():
 
 def test_segments_are_positions_of_several_steps():
     task = fitted([series(*[[i, 10 * i * i] for i in range(12)])], context=4, horizon=4, segment=2, normalize="series")
-    assert task.spec == Spec(Reals((4,)), Source.MANY, Reals((4,)), 4, Fixed(2))
+    assert task.spec == Spec(Reals((4,)), True, Reals((4,)), Point(4), Fixed(2))
     examples = task.examples([series(*[[i, 10 * i * i] for i in range(12)])])
     single = fitted([series(*[[i, 10 * i * i] for i in range(12)])], context=4, horizon=4, normalize="series")
     rows = np.array([1, 3])
@@ -99,13 +106,13 @@ def test_segments_are_positions_of_several_steps():
 @pytest.mark.parametrize(("name", "fits"), [("context", "4 or 8"), ("horizon", "4 or 8")])
 def test_a_segment_divides_the_window(name: str, fits: str):
     with pytest.raises(UserError, match=rf"task\.{name}=6 is no multiple of task\.segment=4: {fits} would be"):
-        Forecasting(**OPTIONS | {"context": 8, "horizon": 4, "segment": 4, name: 6})
+        made(**{"context": 8, "horizon": 4, "segment": 4, name: 6})
 
 
 def test_channels_apart_are_windows_of_their_own_with_scales_of_their_own():
     records = [series(*[[i, 100 - i * i] for i in range(8)])]
     task = fitted(records, apart=True)
-    assert task.spec == Spec(Reals((1,)), Source.MANY, Reals((1,)), 1, Fixed(2))
+    assert task.spec == Spec(Reals((1,)), True, Reals((1,)), Point(1), Fixed(2))
     examples, rows = task.examples(records), np.arange(10)
     assert len(examples.ends) == 2 * 5
     _, true = examples.cut(rows)
@@ -121,7 +128,7 @@ def test_channels_apart_are_windows_of_their_own_with_scales_of_their_own():
 def test_covariates_stand_beside_the_values_of_their_dates():
     records = [series(*range(8), past=[0, 1] * 4, known=[3, 5] * 4)]  # z-scores -1 and 1
     task = fitted(records, calendar=["day_of_week"], normalize="series")
-    assert task.spec == Spec(Reals((5,)), Source.MANY, Reals((4,)), 1, Fixed(2))
+    assert task.spec == Spec(Reals((5,)), True, Reals((4,)), Point(1), Fixed(2), known=3)
     batch = task.examples(records).batch(np.array([1]))  # reads rows 1 and 2, forecasts 3 and 4
     assert batch.source is not None
     assert batch.inputs is not None
@@ -142,6 +149,13 @@ def test_covariates_stand_beside_the_values_of_their_dates():
 def test_an_unknown_feature_of_the_calendar_is_told():
     with pytest.raises(UserError, match=r"task\.calendar: there is no day_of_weak.*day_of_week.*there are minute"):
         fitted([series(0, 1, 2, 4)], calendar=["day_of_weak"])
+
+
+def test_plain_numbers_have_no_calendar():
+    numbered = series(0, 1, 2, 4)
+    layout = numbered.layout._replace(date_format="integer", frequency="step")
+    with pytest.raises(UserError, match=r"task\.calendar: date holds plain numbers, which have no calendar"):
+        fitted([numbered._replace(layout=layout)], calendar=["day_of_week"])
 
 
 def test_a_channel_of_a_series_has_its_own_scale_and_error():
@@ -169,15 +183,67 @@ def test_standardized_errors_count_in_deviations_of_the_training_part():
     assert task.examples(train).scale[0].tolist() == [deviation, 100 * deviation]
 
 
-@pytest.mark.parametrize(("values", "told"), [([3, 3, NAN, 3], "the same, 3"), ([NAN] * 4, "missing")])
-def test_a_series_without_change_is_refused(values: list[float], told: str):
-    with pytest.raises(UserError, match=f"a of s: all 4 training values are {told}: nothing can be learned"):
-        fitted([series(*values)])
+def test_a_constant_has_a_scale_of_one_and_what_is_missing_is_left_out(tmp_path: Path):
+    flat, gone = [0.1 + 0.2, 0.3, NAN, 0.3], [NAN] * 4
+    records = [series(*flat), series(*gone, name="t"), series(1, 2, 3, 5, name="u")]
+    task = fitted(records)
+    assert channel(task)[1:3] == (1, 1)
+    assert math.isnan(channel(task).naive_error)
+    assert list(task.fitted.series) == ["s", "u"]
+    assert [one.name for one in task.examples(records).records] == ["s", "u"]
+    lines = task.report({"train": records, "test": [records[1]._replace(begin=2), records[2]]}).lines
+    assert "train: 1 series (s) without any change" in lines
+    assert "test: 1 series (t) without a value in training, left out" in lines
+    with pytest.raises(UserError, match="train: there is no value of b; nothing can be learned"):
+        fitted([series(*zip([1, 2, 3], gone[:3], strict=True))])
 
 
-def test_a_series_that_was_not_trained_on_is_refused():
-    with pytest.raises(UserError, match="t: this series has no rows in the training split"):
-        fitted([series(1, 2, 3, 4)]).examples([series(1, 2, 3, 4, name="t")])
+def test_a_wave_in_all_its_digits_has_the_scale_of_the_wave():
+    """Differences between equal phases are of rounding, whether numbers have 17 digits or 7."""
+    wave = 10 + np.sin(np.arange(200) * 2 * np.pi / 4 + 0.3)
+    for values in (wave, wave.astype(np.float32)):
+        task = fitted([series(*values)], period=4, horizon=4, context=4)
+        assert channel(task)[1:3] == pytest.approx((math.sqrt(0.5), math.sqrt(2)), rel=0.01)
+        assert math.isnan(channel(task).naive_error)
+        assert any("makes no error in training" in line for line in task.report({"train": [series(*values)]}).lines)
+    with pytest.raises(UserError, match=r"task\.monitor=mase: .*task\.monitor=mae will do"):
+        fitted([series(*wave)], period=4, monitor="mase").check({"valid": [series(*wave, begin=100)]})
+    assert "mase" not in fitted([series(*wave)], period=4).baselines([], [series(*wave)])["repeat last"]
+    meter = 1.7e9 + np.arange(200.0) + np.sin(np.arange(200))
+    assert channel(fitted([series(*meter)], period=4)).naive_error == pytest.approx(4, rel=0.1)
+
+
+def test_a_horizon_of_a_whole_season_is_scaled_by_the_changes_within_it():
+    random = np.random.default_rng(0)
+    wave = 10 * np.sin(np.arange(240) * 2 * np.pi / 24) + random.normal(size=240)
+    assert channel(fitted([series(*wave)], horizon=24, period=24)).change == pytest.approx(20 / math.sqrt(2), rel=0.05)
+
+
+def test_what_cannot_be_scored_is_refused_before_training():
+    train, late = [series(*range(8))], series(*range(8), begin=2, name="t")
+    task = fitted(train)
+    task.check({"train": train, "test": [series(*range(8), begin=6), late]})
+    for found, problem in {
+        "valid: no series of it has values in the training split": [late],
+        "valid: task.context=2 and .* longest series has 1; a smaller task.horizon": [series(*range(8), begin=7), late],
+        "valid: all values of a are missing": [series(*range(6), NAN, NAN, begin=6)],
+    }.items():
+        with pytest.raises(UserError, match=found):
+            task.check({"train": train, "valid": problem})
+
+
+def new_model(task: Any) -> Any:
+    parts = Assembly(tiny.config("forecasting"))
+    parts.task = task
+    return parts.model.eval()
+
+
+def test_large_values_keep_the_digits_that_their_changes_have():
+    task = fitted([series(*(1.7e9 + np.arange(40) % 7))])
+    model = new_model(task)
+    (answer,) = task.predict(model, ["1700000003.25 1700000004.25"], None)
+    assert all(abs(value - 1700000004.25) < 9 and value != round(value, 1) for value in answer["output"])
+    assert all(value == round(value, 6) for value in answer["output"])
 
 
 def test_windows_do_not_cross_from_one_series_to_the_next():
@@ -211,7 +277,9 @@ def test_a_missing_target_is_left_out_of_sum_count_and_gradient(loss: str, total
     scores = torch.zeros_like(target)
     scores[known] = target[known] + torch.tensor([0.5, -3.0, 0.0])
     scores.requires_grad_()
-    found, count = task.loss(scores, batch)
+    likelihood = task.spec.likelihood
+    found = likelihood.loss(Output(scores, batch.target_lengths), batch).sum()
+    count = likelihood.items(batch).sum()
     assert found.item() == pytest.approx(total, rel=1e-5)
     assert count == 3
     (gradient,) = torch.autograd.grad(found, scores)
@@ -232,18 +300,22 @@ def test_what_was_fitted_comes_back_from_its_state():
     other.load_state(json.loads(json.dumps(task.state())))
     assert other.spec == task.spec
     assert other.fitted == task.fitted
+    older = {key: value for key, value in task.state().items() if key != "period"}  # the option said it then
+    other.load_state(older)
+    assert other.fitted.period == 2
 
 
 def test_baselines_by_hand():
     task = fitted([series(0, 1, 2, 3, 4, 5)], period=2)
-    found = task.baselines([], [series(0, 1, 2, 3)])  # context 0 1, truth 2 3
+    found, period = task.baselines([], [series(0, 1, 2, 3)]), 2  # context 0 1, truth 2 3
     assert found["repeat last"]["mae"] == 1.5
-    assert found["seasonal naive"]["mae"] == 2
-    assert found["seasonal naive"]["mase"] == 1
-    assert list(found) == ["repeat last", "seasonal naive", "seasonal naive with drift"]
+    assert found[f"seasonal naive, period {period}"]["mae"] == 2
+    assert found[f"seasonal naive, period {period}"]["mase"] == 1
+    assert list(found) == ["repeat last", "seasonal naive, period 2", "seasonal naive with drift, period 2"]
+    period = 3
     found = fitted([series(*range(9))], period=3).baselines([], [series(*range(12), begin=10)])
-    assert found["seasonal naive"]["mae"] == 3  # looks back beyond the context, which has 2 steps
-    assert found["seasonal naive with drift"]["mae"] == 0
+    assert found[f"seasonal naive, period {period}"]["mae"] == 3  # looks back beyond the context, which has 2 steps
+    assert found[f"seasonal naive with drift, period {period}"]["mae"] == 0
     records = [series(*range(100, 106)), series(5, 0, 1, 2, 3, 4, name="t")]
     windows = fitted(records).examples(records)
     np.testing.assert_array_equal(windows.history(np.array([3]), 4)[0, :, 0], [NAN, NAN, 5, 0])
@@ -299,7 +371,6 @@ def test_the_ways_to_write_a_history(loaded: Loaded, line: str):
         ('[1, {"a": 2}]', "expected numbers"),
         ("[[1, 2], 3, 4, 5, 6, 7, 8, 9]", "expected numbers"),
         ("1 2 3", "3 values; the model reads the last 8"),
-        ("", "0 values; the model reads the last 8"),
         ("[]", "0 values; the model reads the last 8"),
         (str([[1, 2]] * 8), r"expected 1 value\(s\) a step: co2"),
         (str([[[1]]] * 8), r"expected 1 value\(s\) a step: co2"),
@@ -329,7 +400,7 @@ def test_several_channels():
 def test_the_forecast_of_several_channels_is_in_their_order(apart: bool):
     records = [series(*[[i % 3, 1000 + i * i % 7] for i in range(20)])]
     task = fitted(records, apart=apart)
-    model = assemble.open_model(tiny.config("forecasting"), task.spec, torch.device("cpu")).eval()
+    model = new_model(task)
     lines = ["[[1, null], [2, 1003]]", "[[0, 1000], [5, 1001]]"]
     answers = [np.array(answer["output"]) for answer in task.predict(model, lines, None)]
     assert [answer.shape for answer in answers] == [(2, 2), (2, 2)]
@@ -407,11 +478,11 @@ def test_a_table_is_read_as_the_training_data_was(shops: Loaded):
         (table(7), "input: north has 7 steps up to its last known value; the model reads the last 8"),
         (
             table(9, ahead=2),
-            r"input: north: holiday is not given for 2024-05-12 00:00; add rows with it for the 4 steps",
+            r"input: north: holiday is not given for 2024-05-12; add rows with it for the 4 steps",
         ),
         (table(9, shops=("nort",)), "input: nort: the model knows no such series.*north.*trained on north, south"),
-        (table(9, holiday="yes"), "input, line 2: holiday is 'yes', which is no number"),
-        (["date,shop,sales,visitors"], "input: there are no rows"),
+        (table(9, holiday="yes"), "input, line 2: holiday is 'yes', which is not a number"),
+        (["date,shop,sales,visitors"], "input: there is a header, and no row below it"),
         (["date,shop,sales,visitors", "2024-05-01,north,1,2"], "there is no column holiday; it has date, shop, sales"),
     ],
 )
@@ -426,3 +497,42 @@ def test_a_table_of_one_series_has_no_name(loaded: Loaded):
     assert [answer["date"] for answer in answers] == ["2024-03-02", "2024-03-09", "2024-03-16", "2024-03-23"]
     (line,) = loaded.predict([" ".join(str(400 + i) for i in range(8))])
     assert [answer["co2"] for answer in answers] == line
+
+
+def test_rdrop_is_refused_before_data_are_read(tmp_path: Path):
+    with pytest.raises(UserError, match=r"trainer\.rdrop=0\.5 compares probabilities of classes.*trainer\.rdrop=0"):
+        tiny.train(tmp_path / "run", "forecasting", {"data": "series"}, trainer__rdrop=0.5, data__train="nowhere.csv")
+
+
+# ---------------------------------------------------------------------------------------------------- likelihoods
+
+
+def test_raw_values_for_a_likelihood_of_counts():
+    task = fitted([series(0, 1, NAN, 4, 8, 16)], normalize="none")
+    examples = task.examples([series(0, 1, NAN, 4, 8, 16)])
+    batch = examples.batch(np.array([1]))
+    assert batch.source is not None
+    assert batch.source[0, :, 0].tolist() == [1, 1]
+    assert batch.target[0, :, 0].tolist() == [4, 8]
+    assert examples.restore(batch.target[0], np.array([1]))[0, :, 0].tolist() == [4, 8]
+
+
+@pytest.mark.parametrize("likelihood", ["quantiles", "student_t"])
+def test_a_forecast_with_uncertainty_has_the_best_guess_as_its_point(likelihood: str, tmp_path: Path):
+    cfg = tiny.config("forecasting", {"likelihood": likelihood})
+    trainer, job, records = tiny.job(cfg)
+    for _ in range(30):
+        trainer.update(job, [next(job.train.epoch())])
+    model, task = job.model.eval(), job.task
+    assert task.spec.likelihood.size in (5, 3)
+    (answer,) = task.predict(model, ["1 2 3 4 5 6 7 8"], None)
+    assert len(answer["output"]) == 4
+    examples, rows = task.examples(records["valid"]), np.arange(2)
+    with torch.inference_mode():
+        scores = model(examples.batch(rows)).scores
+    best = scores[:, 0] if likelihood == "student_t" else scores.sort(-1).values[:, 2]
+    expected = examples.restore(best[:, None], rows)
+    np.testing.assert_allclose(task.run(model, examples, rows), expected, rtol=1e-6)  # pyright: ignore
+    totals = evaluate(model, task, job.valid, job.decoder, job.device)
+    assert np.isfinite(task.score(totals)["mae"])
+    assert task.predictions(model, job.valid.examples, totals, None)

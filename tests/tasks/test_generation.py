@@ -8,19 +8,21 @@ import tiny
 import torch
 
 import seqtrain
-from seqtrain.batch import Batching
+from seqtrain.codecs.stream import Stream
+from seqtrain.codecs.text import END, PAD
+from seqtrain.commands.loaded import Loaded
 from seqtrain.config import UserError
-from seqtrain.data import Labelled
-from seqtrain.tasks.generation import Generation, Stream
-from seqtrain.text import END, PAD
-from seqtrain.use import Loaded
+from seqtrain.contract import Batching
+from seqtrain.data.kinds import Document, Labelled
+from seqtrain.engine.loader import Loader
+from seqtrain.tasks.generation import Generation
 
 NAMES = [Labelled("Oslo", "no"), Labelled("Rom", "de"), Labelled("Ulm", "de")]
 
 
 @pytest.fixture(autouse=True, scope="module")
 def few_topics_and_no_figures():
-    with tiny.few_topics, tiny.no_figures():
+    with tiny.few_topics(), tiny.no_figures():
         yield
 
 
@@ -34,7 +36,7 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def fitted(records: list[Any], window: int = 4, carry: bool = True) -> Generation:
-    options = {"unit": "char", "lowercase": False, "min_count": 1, "vocab_size": 300}
+    options = {"unit": "char", "lowercase": False, "nfc": False, "min_count": 1, "vocab_size": 300}
     task = Generation(options, window, carry, "bits_per_char")
     task.fit(records)
     return task
@@ -43,11 +45,11 @@ def fitted(records: list[Any], window: int = 4, carry: bool = True) -> Generatio
 @pytest.mark.parametrize("length", [1, 2, 16, 63, 64, 65, 100])
 @pytest.mark.parametrize("window", [1, 3, 4, 1000])
 def test_windows_cover_every_item_once_and_in_order(length: int, window: int):
-    task = fitted(["x" * length], window)
-    stream = task.examples(["x" * length])
+    task = fitted([Document("x" * length)], window)
+    stream = task.examples([Document("x" * length)])
     assert isinstance(stream, Stream)
     stream.ids = END + 1 + np.arange(length + 1)  # so that an item tells its place; what is read first is an end mark
-    loader = task.loader(["x" * length], Batching(3, None), None)
+    loader = Loader.of(task.examples([Document("x" * length)]), Batching(3, None), None)
     loader.examples = stream
     seen: dict[int, list[int]] = {}
     for i, batch in enumerate(loader.epoch()):
@@ -65,33 +67,33 @@ def test_windows_cover_every_item_once_and_in_order(length: int, window: int):
 
 
 def test_training_streams_begin_elsewhere_in_each_epoch_and_the_same_when_repeated():
-    task = fitted(["x" * 100], window=8)
-    loader = task.loader(["x" * 100], Batching(2, None), seed=1)
-    starts = {epoch: next(loader.epoch(epoch)).rows[0] for epoch in range(8)}
+    task = fitted([Document("x" * 100)], window=8)
+    loader = Loader.of(task.examples([Document("x" * 100)]), Batching(2, None), seed=1)
+    starts = {epoch: loader.plan(epoch)[0].starts[0] for epoch in range(8)}
     assert len(set(starts.values())) > 2
     assert all(0 <= start < 8 for start in starts.values())
-    assert next(loader.epoch(3)).rows[0] == starts[3]
-    tokens = task.loader(["x" * 100], Batching(None, 16), seed=1)  # 16 positions: two streams of 8
+    assert loader.plan(3)[0].starts[0] == starts[3]
+    tokens = Loader.of(task.examples([Document("x" * 100)]), Batching(None, 16), seed=1)  # two streams of 8
     assert next(tokens.epoch()).target.shape[0] == 2
 
 
 @pytest.mark.parametrize("seed", [None, 1])
 def test_windows_that_stand_alone(seed: int | None):
     text = "".join(map(chr, range(65, 165)))
-    task = fitted([text], window=8, carry=False)
-    loader = task.loader([text], Batching(3, None), seed)
+    task = fitted([Document(text)], window=8, carry=False)
+    loader = Loader.of(task.examples([Document(text)]), Batching(3, None), seed)
     batches = list(loader.epoch())
     assert not any(batch.continues for batch in batches)
     items = torch.cat([batch.real(batch.target) for batch in batches]).tolist()
     if seed is None:
-        assert task.tokenizer.decode(items) == text
+        assert task.target.tokenizer.decode(items) == text
         assert items[-1] == END
     else:  # cut elsewhere in each epoch, and in another order
         assert len(set(items)) == len(items)
         assert 93 <= len(items) <= 101
         assert items != sorted(items)
-        assert [b.rows.tolist() for b in loader.epoch(1)] != [b.rows.tolist() for b in batches]
-        assert [b.rows.tolist() for b in loader.epoch(0)] == [b.rows.tolist() for b in batches]
+        again, other = ([b.target.tolist() for b in loader.epoch(epoch)] for epoch in (0, 1))
+        assert again == [batch.target.tolist() for batch in batches] != other
     for batch in batches:
         assert batch.inputs is not None
         assert batch.target.shape[1] <= 8
@@ -100,15 +102,15 @@ def test_windows_that_stand_alone(seed: int | None):
 
 
 def test_texts_follow_one_another_with_an_end_mark_between():
-    task = fitted(["ab", "c"])
-    a, b, c = (task.tokenizer.ids[item] for item in "abc")
-    assert task.examples(["ab", "c"]).ids.tolist() == [a, b, END, c, END]  # pyright: ignore
+    task = fitted([Document("ab"), Document("c")])
+    a, b, c = (task.target.tokenizer.ids[item] for item in "abc")
+    assert task.examples([Document("ab"), Document("c")]).ids.tolist() == [a, b, END, c, END]  # pyright: ignore
 
 
 def test_a_labelled_batch_by_hand():
     task = fitted(NAMES)
     batch = task.examples(NAMES).batch(np.array([0, 1]))
-    ids = task.tokenizer.ids
+    ids = task.target.tokenizer.ids
     assert batch.source is not None
     assert batch.inputs is not None
     assert batch.source.tolist() == [[2], [1]]  # de, no: 0 is padding
@@ -120,16 +122,19 @@ def test_a_labelled_batch_by_hand():
 
 
 def test_bits_per_character_by_hand():
-    task = fitted(["abc"])
+    task = fitted([Document("abc")])
     found = task.score({"nats": 8.0 * np.log(2), "items": 4.0, "characters": 3.0})
     assert found == pytest.approx({"loss": 2 * np.log(2), "perplexity": 4.0, "bits_per_char": 8 / 3})
 
 
-@pytest.mark.parametrize("records", [["abc", "d"], NAMES])
+@pytest.mark.parametrize("records", [[Document("abc"), Document("d")], NAMES])
 def test_what_was_fitted_comes_back_from_its_state(records: list[Any]):
-    task, other = fitted(records), fitted(["z"])
+    task, other = fitted(records), fitted([Document("z")])
     other.load_state(json.loads(json.dumps(task.state())))
     assert (other.spec, other.labels) == (task.spec, task.labels)
+    for labels in (None, {}, ["a", "a"], ["a", 3]):
+        with pytest.raises(ValueError, match="labels: expected at least 1 different texts"):
+            other.load_state(task.state() | {"labels": labels})
 
 
 @pytest.mark.parametrize("data", ["pydocs", "places"])
@@ -169,8 +174,8 @@ def test_prompts_are_continued_in_order(loaded: Loaded):
 
 def test_an_unknown_label_is_told_with_the_nearest_one():
     task = fitted([Labelled("a", "german"), Labelled("b", "french")])
-    assert task.parse("french", 1) == (1, "")
-    assert task.parse("german\tA\tb", 1) == (2, "A\tb")
+    assert task.parse("french", 1) == ("", "french")
+    assert task.parse("german\tA\tb", 1) == ("A\tb", "german")
     with pytest.raises(UserError, match=r"input, line 7: 'frensh' is not a label of the training data.*french"):
         task.parse("frensh", 7)
     with pytest.raises(UserError, match="one of french, german"):

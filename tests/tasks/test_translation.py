@@ -7,12 +7,12 @@ import pytest
 import tiny
 
 import seqtrain
-from seqtrain.data import Pair
+from seqtrain.codecs.text import BEGIN, END, PAD, UNKNOWN
+from seqtrain.commands.loaded import Loaded
+from seqtrain.data.kinds import Pair
 from seqtrain.tasks.translation import Translation
-from seqtrain.text import BEGIN, END, PAD, UNKNOWN
-from seqtrain.use import Loaded
 
-CHARS = {"unit": "char", "lowercase": False, "min_count": 1, "vocab_size": 300}
+CHARS = {"unit": "char", "lowercase": False, "nfc": False, "min_count": 1, "vocab_size": 300}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -34,7 +34,14 @@ def loaded(run_folder: Path) -> Loaded:
 
 
 def fitted(**changes: Any) -> Translation:
-    options = {"tokenizer": CHARS, "joint_vocab": False, "max_length": 250, "label_smoothing": 0.0, "moses": None}
+    options = {
+        "tokenizer": CHARS,
+        "joint_vocab": False,
+        "max_length": 250,
+        "label_smoothing": 0.0,
+        "moses": None,
+        "bleu_tokenizer": "auto",
+    }
     task = Translation(**options | {"monitor": "bleu"} | changes)
     task.fit([Pair("abc", "x"), Pair("a", "xyz")])
     return task
@@ -42,8 +49,8 @@ def fitted(**changes: Any) -> Translation:
 
 def test_a_batch_by_hand():
     task = fitted()
-    a, b, c = (task.source.ids[item] for item in "abc")
-    x, y, z = (task.target.ids[item] for item in "xyz")
+    a, b, c = (task.source.tokenizer.ids[item] for item in "abc")
+    x, y, z = (task.target.tokenizer.ids[item] for item in "xyz")
     batch = task.examples([Pair("abc", "x"), Pair("a?", "xyz")]).batch(np.arange(2))
     assert batch.source is not None
     assert batch.inputs is not None
@@ -56,19 +63,21 @@ def test_a_batch_by_hand():
 
 def test_source_and_target_can_share_a_vocabulary():
     task, other = fitted(joint_vocab=True), fitted(joint_vocab=True)
-    assert task.source is task.target
+    assert task.source.tokenizer is task.target.tokenizer
     assert task.spec.source == task.spec.inputs
     assert task.spec.one_vocab
-    assert {"a", "x"} <= set(task.source.items)
+    assert {"a", "x"} <= set(task.source.tokenizer.items)
     other.fit([Pair("q", "r")])
     other.load_state(json.loads(json.dumps(task.state())))
     assert other.spec == task.spec
-    assert other.target.encode("ax") == task.source.encode("ax")
+    assert other.target.tokenizer.encode("ax") == task.source.tokenizer.encode("ax")
     assert not fitted().spec.one_vocab
+    with pytest.raises(ValueError, match="one vocabulary was learned"):
+        other.load_state(fitted().state())
 
 
 def test_bleu_of_lowercased_moses_tokens_beside_that_of_sacrebleu():
-    totals = {"nats": 1.0, "items": 1.0, "outputs": ["Ein Mann, der geht."], "references": ["ein mann , der geht ."]}
+    totals = {"nats": 1.0, "items": 1.0, "outputs": ["Ein Mann, der geht."], "targets": ["ein mann , der geht ."]}
     found = fitted(moses="de").score(totals)
     assert found["bleu_tok_lc"] == pytest.approx(100)
     assert found["bleu"] < 60
@@ -88,7 +97,28 @@ def test_what_was_fitted_comes_back_from_its_state():
     other.fit([Pair("q", "r")])
     other.load_state(json.loads(json.dumps(task.state())))
     assert other.spec == task.spec
-    assert other.source.encode("cab") == task.source.encode("cab")
+    assert other.source.tokenizer.encode("cab") == task.source.tokenizer.encode("cab")
+
+
+def test_how_outputs_are_judged_goes_by_the_training_targets_and_is_kept():
+    task, other = fitted(monitor="auto"), fitted()
+    assert (task.bleu_tokenizer, task.monitor) == ("13a", "chrf")
+    assert "shorter than 4 words" in task.report({"train": [Pair("a", "x")]}).lines[-1]
+    assert not any("capitals" in note for note in task.notes)
+    folded = fitted(tokenizer=CHARS | {"lowercase": True})
+    folded.fit([Pair("a", "Xyz a b c"), Pair("a", "xyz")])
+    assert any(note.startswith("50% of the targets have capitals and the outputs none") for note in folded.notes)
+    task.monitor, task.bleu_tokenizer = "auto", "char"
+    task.fit([Pair("abc", "wxyz")])
+    assert (task.bleu_tokenizer, task.monitor, task.notes) == ("char", "bleu", ["BLEU cuts texts by sacreBLEU's char"])
+    assert "|tok:char|" in task.signatures()["bleu"]
+    state = json.loads(json.dumps(task.state()))
+    other.bleu_tokenizer = other.monitor = "auto"
+    other.load_state(state)
+    assert (other.bleu_tokenizer, other.monitor) == ("char", "bleu")
+    for name in ("bleu_tokenizer", "monitor"):
+        with pytest.raises(ValueError, match="no such tokenizer of BLEU, or no such monitor"):
+            other.load_state(state | {name: "spm"})
 
 
 def test_overfits_one_batch(tmp_path: Path):
@@ -127,7 +157,10 @@ def test_answers_keep_the_order_and_do_not_depend_on_their_neighbours(loaded: Lo
 
 def test_details_of_an_answer(loaded: Loaded):
     for line, answer in zip(LINES, loaded.predict(LINES, details=True), strict=True):
-        assert answer.keys() == {"input", "output", "log_prob", "alignment"}
+        if not line:
+            assert answer == {"input": "", "output": ""}
+            continue
+        assert answer.keys() - {"cut"} == {"input", "output", "log_prob", "alignment"}
         assert answer["input"] == line
         assert answer["log_prob"] < 0
         assert [item["output"] for item in answer["alignment"]] == [*answer["output"], "⏎"]

@@ -1,0 +1,1 @@
+"""Codecs: turn values (texts, labels, windows of series) into arrays, and back."""

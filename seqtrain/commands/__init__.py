@@ -1,0 +1,1 @@
+"""What a command does: one file a mode, and what the modes share."""

@@ -1,0 +1,346 @@
+"""Puts the axes of a configuration together: device, data, task, model, training. The only place where they meet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import cache, cached_property, partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
+
+from seqtrain.codecs.prepared import key_of
+from seqtrain.config import UserError, build, locate
+from seqtrain.config.sources import ROOT
+from seqtrain.contract import Batching, Spec
+from seqtrain.decoding.decoder import Decoder
+from seqtrain.engine.average import Average
+from seqtrain.engine.checkpoint import Checkpoint, Checkpoints, put_weights
+from seqtrain.engine.job import Job, Progress
+from seqtrain.engine.loader import Loader
+from seqtrain.engine.memory import out_of_memory
+from seqtrain.engine.optimizer import make_optimizer
+from seqtrain.engine.recorder import Recorder, line
+from seqtrain.engine.trainer import Trainer
+from seqtrain.evaluation.comparison import Baselines
+from seqtrain.evaluation.report import Report
+from seqtrain.machine.accelerate import accelerate
+from seqtrain.machine.capture import Recorded
+from seqtrain.machine.device import open_device, settle_precision
+from seqtrain.machine.kernels import Kernels
+from seqtrain.storage.cache import cached_value
+from seqtrain.tasks.base import Task
+
+Config = dict[str, Any]
+Records = dict[str, Sequence[Any]]
+SPLITS = ("train", "valid", "test")
+EVALUATION = Batching(examples=128, positions=None)
+
+
+class Assembly:
+    """The parts that one configuration describes. Each is made when it is first asked for, from those that it needs;
+    before that, it may be set to another.
+
+    cfg: a checked configuration. run: its run folder. checkpoint: what the task and the model take their state from;
+    without one the task is fitted on the training records, and the model has fresh weights.
+    """
+
+    def __init__(self, cfg: Config, run: Path = Path(), checkpoint: Checkpoint | None = None):
+        self.cfg = cfg
+        self.run = run
+        self.checkpoint = checkpoint
+
+    def build(self, axis: str, **more: Any) -> Any:
+        return build(self.cfg[axis], self.cfg["trust"], **more)
+
+    def restore(self, use: Callable[[Any], Any], state: Any) -> Any:
+        """Gives a part of the checkpoint, which may be a stranger's, to the function that uses it."""
+        return self.checkpoints.restore(use, state)
+
+    def check(self) -> None:
+        """Raises UserError, before anything takes time or memory, for what the device lacks, parts that do not fit
+        together, and a checkpoint that does not fit the configuration."""
+        _ = self.trainer, self.decoder, self.source
+        if self.checkpoint is not None:
+            self.restore(Progress.read, self.checkpoint.training)
+            _ = self.model
+
+    # ---------------------------------------------------------------------------------------------------- machine
+
+    @cached_property
+    def device(self) -> torch.device:
+        return open_device(self.cfg["device"])
+
+    # ---------------------------------------------------------------------------------------------------- data
+
+    @cached_property
+    def unfitted_task(self) -> Task:
+        return self.build("task")
+
+    @cached_property
+    def task(self) -> Task:
+        """Fitted on the training records, or as the checkpoint has it."""
+        if self.checkpoint is None:
+            self.unfitted_task.fit(self.records["train"])
+        else:
+            self.restore(self.unfitted_task.load_state, self.checkpoint.task)
+        self.unfitted_task.spec = self.with_likelihood(self.unfitted_task.spec)
+        return self.unfitted_task
+
+    def with_likelihood(self, spec: Spec, model: Any = None) -> Spec:
+        """With the likelihood that the configuration names, or else the one that a model has for such a task. model:
+        its class, where it is another than the chosen one."""
+        if not self.cfg.get("likelihood"):
+            return spec._replace(likelihood=(model or self.locate("model")).likelihood(spec))
+        return spec._replace(likelihood=self.build("likelihood", outputs=spec.likelihood.outputs))
+
+    @cached_property
+    def source(self) -> Any:
+        """The data, if all axes fit together, which their classes say before anything is read."""
+        kind, takes = self.locate("data").kind, self.unfitted_task.kinds
+        if kind not in takes:
+            raise UserError(
+                f"data of the kind {kind!r} does not fit this task, which takes {' or '.join(map(repr, takes))}; "
+                f"data that fits: {', '.join(fitting('data', lambda option: option.kind in takes))}"
+            )
+        self.check_axes(self.unfitted_task.outline(kind))
+        return self.build("data")
+
+    def check_axes(self, outline: Spec) -> None:
+        """Raises UserError where likelihood, frontend or model do not fit a task of this form, or each other."""
+        plain, values = outline, outline.likelihood.values
+        outline = self.with_likelihood(outline)
+        if outline.likelihood.values != values:
+            reason = f"it is of {outline.likelihood.values}, and what comes out is {values}"
+            self.refuse("likelihood", reason, lambda option: option.values == values)
+        if reason := self.locate("frontend").refuse(outline):
+            self.refuse("frontend", reason, lambda option: option.refuse(outline) is None)
+        options = {key: value for key, value in self.cfg["frontend"].items() if key != "_target_"}
+
+        def refusal(model: Any) -> str | None:
+            seen = self.locate("frontend").of(self.with_likelihood(plain, model), **options)
+            return model.refuse(seen)
+
+        if reason := refusal(self.locate("model")):
+            self.refuse("model", reason, lambda option: refusal(option) is None)
+        scores = torch.zeros(1, 1)
+        if (rdrop := self.cfg["trainer"].get("rdrop")) and outline.likelihood.divergence(scores, scores) is None:
+            raise UserError(f"trainer.rdrop={rdrop:g} compares probabilities of classes, and this task has none; "
+                            "trainer.rdrop=0 leaves it out")  # fmt: skip
+        attends = self.locate("model").attends and not self.locate("frontend").shortens
+        if (coverage := self.cfg["decode"]["coverage_penalty"]) and not attends:
+            raise UserError(f"decode.coverage_penalty={coverage:g} needs attention to each position of the source; "
+                            "decode.coverage_penalty=0 leaves it out")  # fmt: skip
+
+    def refuse(self, axis: str, reason: str, fits: Callable[[Any], bool]) -> NoReturn:
+        """Raises UserError for the chosen option of an axis, with the names of those that would do."""
+        chosen = self.locate(axis)
+        name = ", ".join(fitting(axis, lambda option: option is chosen)) or chosen.__name__
+        others = ", ".join(fitting(axis, fits)) or "none"
+        raise UserError(f"{axis}={name} does not fit this task: {reason}; {axis}s that fit: {others}")
+
+    def locate(self, axis: str) -> Any:
+        return locate(self.cfg[axis].get("_target_"), self.cfg["trust"])
+
+    @cached_property
+    def records(self) -> Records:
+        records = {split: self.source.read(split) for split in SPLITS}
+        for split, some in records.items():
+            if not len(some):
+                raise UserError(f"data: the {split} split is empty")
+        return records
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of all records: whether two runs saw the same data."""
+        return fingerprint(self.records)
+
+    @property
+    def counts(self) -> str:
+        """How many records each split has, in words."""
+        return ", ".join(f"{len(some):,} {split}" for split, some in self.records.items()) + " records"
+
+    @cached_property
+    def report(self) -> Report:
+        """The report on the data, from the cache where they are large."""
+        if key_of(self.records["train"]) is None:
+            return self.task.report(self.records)
+        key = json.dumps(["report", self.fingerprint, self.task.state()])
+        return Report(*cached_value(key, lambda: self.task.report(self.records)))
+
+    def baselines(self, split: str) -> Baselines:
+        """What the baselines reach on a split; computed once for the same data, settings and code, as in a sweep."""
+
+        def make() -> Baselines:
+            return self.task.baselines(self.records["train"], self.records[split])
+
+        data = fingerprint({name: self.records[name] for name in ("train", split)})
+        try:
+            return cached_value(json.dumps(["baselines", code(), data, self.cfg["task"], self.task.state()]), make)
+        except UserError:  # the cache cannot be written
+            return make()
+
+    def loader(self, split: str) -> Loader:
+        """Batches for evaluation."""
+        return Loader.of(self.task.examples(self.records[split]), EVALUATION, None)
+
+    # ---------------------------------------------------------------------------------------------------- model
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """With the weights of the checkpoint, or fresh ones."""
+        if self.checkpoint is not None:
+            self.restore(partial(check_size, self), self.checkpoint.weights)
+        model = self.new_model(self.device)
+        if self.checkpoint is not None:
+            self.restore(partial(put_weights, model), self.checkpoint.weights)
+        if self.cfg["device"]["kernels"] == "auto":
+            accelerate(model, self.kernels)
+        return model
+
+    @cached_property
+    def kernels(self) -> Kernels:
+        """Which way each layer of the model takes."""
+        return Kernels()
+
+    def new_model(self, device: torch.device) -> nn.Module:
+        """With fresh weights, by the random numbers of torch."""
+        spec: Spec = self.task.spec
+        layers = {axis: partial(self.build, axis) for axis in ("frontend", "backbone")}
+        try:
+            return self.build("model", spec=spec, **layers).to(device)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            raise UserError(
+                "the model does not fit in memory; a smaller model.hidden_size or model.num_layers may"
+            ) from None
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        precision = settle_precision("decode.precision", self.cfg["decode"]["precision"], self.device)
+        decoder = Decoder(**(self.cfg["decode"] | {"precision": precision}), seed=self.cfg["seed"])
+        return replace(decoder, wrap=Recorded) if self.device.type == "cpu" else decoder
+
+    # ---------------------------------------------------------------------------------------------------- training
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        trainer: Trainer = self.build("trainer")
+        return replace(trainer, precision=settle_precision("trainer.precision", trainer.precision, self.device))
+
+    @cached_property
+    def checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.run, self.cfg["trainer"]["keep"])
+
+    @cached_property
+    def job(self) -> Job:
+        """All that one training works on; `Job.restore` brings back what changes in it."""
+        batching = Batching(self.trainer.batch_size, self.trainer.batch_tokens)
+        train = Loader.of(self.task.examples(self.records["train"]), batching, self.cfg["seed"], self.trainer.workers)
+        if self.trainer.overfit_batches is not None:
+            train = valid = train.first_batches(self.trainer.overfit_batches)
+        else:
+            valid = self.loader("valid")
+        step = 0 if self.checkpoint is None else Progress.read(self.checkpoint.training).step
+        return Job(
+            task=self.task,
+            model=self.model,
+            kernels=self.kernels,
+            objective=self.trainer.objective(self.model, self.task.spec.likelihood),
+            optimizer=make_optimizer(partial(self.build, "optimizer"), self.model),
+            schedule=self.build("schedule"),
+            average=Average(self.model, self.trainer.ema, self.trainer.average),
+            train=train,
+            valid=valid,
+            decoder=self.decoder,
+            device=self.device,
+            recorder=Recorder(self.run, step),
+            checkpoints=self.checkpoints,
+            data=self.fingerprint,
+        )
+
+
+def baseline_lines(baselines: Baselines) -> list[str]:
+    """How simple methods did, a line each."""
+    return [f"(baseline, {name}: {line(scores)})" for name, scores in baselines.items()]
+
+
+def fitting(axis: str, fits: Callable[[Any], bool]) -> list[str]:
+    """The options of an axis whose class passes a test."""
+    files = sorted((ROOT / axis).glob("*.yaml"))
+    targets = {file.stem: yaml.safe_load(file.read_text(encoding="utf-8"))["_target_"] for file in files}
+    return [name for name, target in targets.items() if fits(locate(target, trust=False))]
+
+
+# -------------------------------------------------------------------------------- the size of a stranger's model
+
+
+class Unfilled(TorchFunctionMode):
+    """Leaves weights without their first values: without memory torch's compiler would be imported to make them."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func.__name__ in ("normal_", "uniform_"):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+def check_size(parts: Assembly, weights: dict[str, Tensor]) -> None:
+    """Raises ValueError for a model larger than the weights that there are for it, before it takes any memory."""
+    problem = ValueError("the configuration describes a larger model than there are weights for")
+    room = [2 * len(weights) + 100, 2 * sum(weight.numel() for weight in weights.values()) + 10**6]  # ties come later
+    settings = [value for axis in ("model", "frontend", "backbone") for value in parts.cfg[axis].values()]
+    if any(isinstance(value, int) and value > room[1] for value in settings):
+        raise problem
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+        room[0] -= 1
+        room[1] -= parameter.numel()
+        if min(room) < 0:
+            raise problem
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        with torch.device("meta"), Unfilled():
+            parts.new_model(torch.device("meta"))
+    finally:
+        hook.remove()
+
+
+# -------------------------------------------------------------------------------- what data and code are the same
+
+
+@cache
+def code() -> str:
+    """SHA-256 of the package: another version may compute something else."""
+    files = sorted(Path(__file__).parents[1].rglob("*.py"))
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def fingerprint(records: Records) -> str:
+    """SHA-256 of records, or of the keys that stand for them."""
+    digest = hashlib.sha256()
+
+    def feed(item: Any) -> None:
+        if isinstance(item, np.ndarray):
+            digest.update(item.tobytes())
+        elif isinstance(item, str):
+            digest.update(item.encode() + b"\0")
+        elif isinstance(item, Iterable):
+            for part in item:
+                feed(part)
+        else:
+            digest.update(repr(item).encode())
+
+    for some in records.values():
+        feed(getattr(some, "key", some))
+    return digest.hexdigest()

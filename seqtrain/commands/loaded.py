@@ -1,0 +1,126 @@
+"""A trained model: `seqtrain.load` returns it in Python, and mode=evaluate and mode=predict use it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from seqtrain.commands.assembly import Assembly, Config
+from seqtrain.commands.inputs import as_texts, column_of, csv_lines
+from seqtrain.commands.outputs import beside
+from seqtrain.commands.run_folder import read_config
+from seqtrain.config import LineError, UserError, in_brief
+from seqtrain.engine.checkpoint import Checkpoints
+from seqtrain.engine.evaluate import evaluate
+
+SHOWN_CUTS = 5  # inputs that are too long, named one by one
+
+log = logging.getLogger(__name__)
+
+
+class Loaded(Assembly):
+    """A trained model with the best weights of its run folder. Made by `seqtrain.load`."""
+
+    def __init__(self, cfg: Config, run: Path):
+        checkpoints = Checkpoints(run)
+        super().__init__(cfg, run, checkpoints.load("best" if checkpoints.files.has("checkpoints/best") else "last"))
+        self.model.eval()
+
+    @property
+    def trained_on(self) -> str | None:
+        """The fingerprint of the data that the run was trained and scored on."""
+        assert self.checkpoint is not None
+        return self.checkpoint.training.get("data")
+
+    def predict(self, inputs: Any, details: bool = False) -> Any:
+        """Returns the answer to a text (a text, a label, a forecast), or a list of the answers to several texts.
+
+        An empty input has an empty answer. details: returns dicts with the input, the output, and scores,
+        log-probabilities, the attention to the input if the model has any, and how many tokens were cut off.
+
+        For a pandas.Series of texts it returns a Series. For a pandas.DataFrame it returns the table with answers in
+        added columns, as mode=predict does; the column that training has read is answered. Raises TypeError for
+        anything else.
+        """
+        pandas = sys.modules.get("pandas")
+        if pandas and isinstance(inputs, pandas.DataFrame | pandas.Series):
+            return self.predict_pandas(inputs, details)
+        texts = [inputs] if isinstance(inputs, str) else as_texts(inputs)
+        answers = self.answers(texts, details=details)
+        self.warn_of_cuts(answers, range(1, len(texts) + 1))
+        results = answers if details else [answer["output"] for answer in answers]
+        return results[0] if isinstance(inputs, str) else results
+
+    def predict_pandas(self, inputs: Any, details: bool) -> Any:
+        """See `predict`. inputs: a Series or a DataFrame."""
+        import pandas as pd
+
+        if self.task.field is None and inputs.ndim == 2:  # time series: the answers are new rows
+            lines = csv_lines(inputs.reset_index(drop=inputs.index.names == [None]))
+            return pd.DataFrame(self.answers(lines)).drop(columns="output")
+        texts = inputs if inputs.ndim == 1 else inputs.iloc[:, self.column(inputs.columns)]
+        answers = self.answers(as_texts(texts.where(texts.notna(), "")), details=details)
+        self.warn_of_cuts(answers, range(1, len(answers) + 1))
+        results = pd.DataFrame(answers, index=inputs.index, columns=None if details else [*self.task.columns])
+        results = results.drop(columns="input", errors="ignore")
+        if inputs.ndim == 2:
+            return beside(inputs, results)
+        return results if details else results["output"]
+
+    def column(self, names: Iterable[Any]) -> int:
+        """Returns the index of the column that training has read."""
+        wanted, names = column_of(self.cfg, self.task.field), [str(name) for name in names]
+        if isinstance(wanted, int) and wanted <= len(names):
+            return wanted - 1
+        if wanted not in names:
+            raise UserError(f"predict: the table has no column {wanted!r}, which training read; it has: "
+                            f"{in_brief(', '.join(names))}; a column alone will do: predict(table[NAME])")  # fmt: skip
+        return names.index(str(wanted))
+
+    def answers(
+        self, texts: Sequence[str], numbers: Sequence[int] | None = None, details: bool = False
+    ) -> list[dict[str, Any]]:
+        """Returns the answer to each text as a dict; for a table of time series, the rows of the forecasts.
+
+        numbers: the lines of the texts, for messages. details: see `predict`.
+        """
+        is_table = bool(texts) and self.task.header(texts[0]) is not None
+        indices = [i for i, text in enumerate(texts) if is_table or not self.task.blank(text)]
+        answers: list[dict[str, Any]] = []
+        if indices:
+            try:
+                answers = self.task.predict(self.model, [texts[i] for i in indices], self.decoder)
+            except LineError as error:
+                i = indices[error.number - 1]
+                raise LineError(numbers[i] if numbers else i + 1, error.problem) from None
+        if details:
+            answers = [answer | self.task.details(self.model, answer) for answer in answers]
+        if is_table:
+            return answers
+        by_index = dict(zip(indices, answers, strict=True))
+        return [by_index.get(i, {"input": text, "output": ""}) for i, text in enumerate(texts)]
+
+    def warn_of_cuts(self, answers: Sequence[dict[str, Any]], numbers: Sequence[int], before: int = 0) -> int:
+        """Logs which inputs were cut at `task.max_length`, the first few one by one. before: how many have been cut in
+        earlier calls. Returns how many have been in all."""
+        limit = self.cfg["task"].get("max_length", 0)
+        total = before
+        for answer, number in zip(answers, numbers, strict=False):
+            if left_out := answer.get("cut"):
+                total += 1
+                if total <= SHOWN_CUTS:
+                    log.warning("input, line %d: %s tokens, of which the first %s are read (task.max_length)",
+                                number, f"{limit + left_out:,}", f"{limit:,}")  # fmt: skip
+        return total
+
+    def evaluate(self, split: str = "test") -> dict[str, float]:
+        """Returns the metrics of a split of the run's data."""
+        return self.task.score(evaluate(self.model, self.task, self.loader(split), self.decoder, self.device))
+
+
+def load(folder: str | Path) -> Loaded:
+    """Loads the best weights of a run folder, ready to predict. The training data are not needed."""
+    return Loaded(read_config(Path(folder)), Path(folder))

@@ -1,0 +1,70 @@
+"""What seqtrain can do: a row for each mode. A new mode is a row here, its word in the comment of `mode` in
+configs/config.yaml, and a file of its name beside this one with a function of its name."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from seqtrain.config.compose import Mistakes
+from seqtrain.config.quoting import typed
+from seqtrain.machine.signals import importing
+
+
+class Mode(NamedTuple):
+    """about: what it does, for `seqtrain --help`. needs: the settings without which it cannot run; no other mode takes
+    them. swaps: the axes that may have another option than in the configuration of its run folder."""
+
+    about: str
+    needs: tuple[str, ...] = ()
+    swaps: tuple[str, ...] = ()
+
+
+NEEDS = {  # what a mode may need: an example, and what it is
+    "checkpoint": ("RUN", ", the folder of a run (outputs/...)"),
+    "input": ("FILE", "; input=- reads standard input"),
+}
+MODES = {
+    "train": Mode("train", swaps=("device",)),
+    "evaluate": Mode("score a trained run", needs=("checkpoint",), swaps=("device", "data")),
+    "predict": Mode("use it; - is standard input", needs=("checkpoint", "input"), swaps=("device",)),
+    "inspect": Mode("report on the data, without training"),
+    "replay": Mode("find the layer that made the loss NaN", needs=("checkpoint",), swaps=("device",)),
+    "doctor": Mode("check this machine and a configuration"),
+}
+
+
+def function(mode: str) -> Callable[..., Any]:
+    """Imports the function of a mode. It takes a configuration and, where the mode needs one, a run folder; it returns
+    False where it has found problems."""
+    with importing():
+        return getattr(importlib.import_module(f"seqtrain.commands.{mode}"), mode)
+
+
+def check(config: dict[str, Any], sweeps: bool) -> None:
+    """Raises `Mistakes` for settings that do not go with the mode. sweeps: whether the command is a sweep."""
+    found = problems(config)
+    if sweeps and config["mode"] != "train":
+        found.append(f"--multirun trains new runs; it does not go with mode={config['mode']}")
+    if not sweeps and config["jobs"] != 1:
+        found.append(f"jobs={config['jobs']} goes with a sweep: add -m, or leave it out; device.processes shares out "
+                     "one run")  # fmt: skip
+    if found:
+        raise Mistakes(found)
+
+
+def problems(config: dict[str, Any]) -> list[str]:
+    """Returns a message for each setting that the mode lacks, or that it does not use."""
+    mode, resume, checkpoint = config["mode"], config["resume"], config["checkpoint"]
+    if resume is not None and checkpoint is not None:
+        return ["resume and checkpoint: give one; resume goes on training, checkpoint evaluates or predicts"]
+    if resume is not None and mode != "train":
+        return [f"resume goes on training; for mode={mode} write {typed('checkpoint', resume)}"]
+    found = []
+    for key, (example, what) in NEEDS.items():
+        users = [f"mode={name}" for name, row in MODES.items() if key in row.needs]
+        if key in MODES[mode].needs and config[key] is None:
+            found.append(f"mode={mode} needs {key}={example}{what}")
+        elif key not in MODES[mode].needs and config[key] is not None:
+            go_on = "; to go on training write resume=" if (key, mode) == ("checkpoint", "train") else ""
+            found.append(f"{key} goes with {' or '.join(users)}; with mode={mode} leave {key} out{go_on}")
+    return found

@@ -1,0 +1,73 @@
+"""Rules between settings, each of them valid alone."""
+
+import os
+import re
+from typing import Any
+
+from seqtrain.config import expanded, near_path
+from seqtrain.config.spelling import did_you_mean
+
+
+def check_together(config: dict[str, Any]) -> list[str]:
+    """Returns a message for each broken rule. A configuration that is incomplete may lack whole sections."""
+    trainer = config.get("trainer") or {}
+    decode = config.get("decode") or {}
+    return [
+        *too_many_processes(config),
+        *input_and_name(config),
+        *batch_size_and_duration(trainer),
+        *more_hypotheses_than_beams(decode),
+    ]
+
+
+def too_many_processes(config: dict[str, Any]) -> list[str]:
+    """Refuses far more threads, processes or jobs than this machine has cores: the system might kill the run."""
+    cores = os.cpu_count() or 1  # None: unknown
+    device = config.get("device") or {}
+    settings = {  # (value, how many are allowed on a machine with few cores)
+        "device.threads": (device.get("threads"), 256),
+        "device.processes": (device.get("processes"), 16),
+        "jobs": (config["jobs"], 64),
+    }
+    return [
+        f"{key}={value}: expected at most {max(allowed, 4 * cores)} on a machine with {cores} cores"
+        for key, (value, allowed) in settings.items()
+        if isinstance(value, int) and value > max(allowed, 4 * cores)
+    ]
+
+
+def input_and_name(config: dict[str, Any]) -> list[str]:
+    """The input must be a file, and the name of the run must be fit for the name of a folder."""
+    path, name = config["input"], config["name"]
+    problems = []
+    if path not in (None, "-") and not os.path.exists(expanded(path)):
+        problems.append(f"input={path}: there is no such file{did_you_mean(near_path(expanded(path)))}")
+    if path is not None and os.path.isdir(expanded(path)):
+        problems.append(f"input={path}: this is a folder; expected a file")
+    if name is not None and not re.fullmatch(r"[\w.-]+", name):
+        problems.append(
+            f"name={name}: expected letters, digits, '.', '_' and '-' only: it becomes part of a folder's name"
+        )
+    return problems
+
+
+def batch_size_and_duration(trainer: dict[str, Any]) -> list[str]:
+    """Exactly one setting says how large a batch is, and at least one says when training ends. (A trainer of the user's
+    own may lack these keys.)"""
+    problems = []
+    sizes = [key for key in ("batch_size", "batch_tokens") if trainer.get(key) is not None]
+    if {"batch_size", "batch_tokens"} <= trainer.keys() and len(sizes) != 1:
+        cure = "set one" if not sizes else "add trainer.batch_size=null or trainer.batch_tokens=null"
+        state = "both are" if sizes else "neither is"
+        problems.append(f"exactly one of trainer.batch_size and trainer.batch_tokens must be set, and {state}: {cure}")
+    if {"epochs", "max_steps"} <= trainer.keys() and trainer["epochs"] is None and trainer["max_steps"] is None:
+        problems.append("one of trainer.epochs and trainer.max_steps must be set: neither says when training ends")
+    return problems
+
+
+def more_hypotheses_than_beams(decode: dict[str, Any]) -> list[str]:
+    """Beam search cannot return more hypotheses than its beam holds; sampling (a temperature) can."""
+    n_best, beam_size = decode.get("n_best", 1), decode.get("beam_size", 1)
+    if n_best > beam_size and not decode.get("temperature"):
+        return [f"decode.n_best={n_best} needs as large a beam, and decode.beam_size is {beam_size}"]
+    return []

@@ -1,0 +1,77 @@
+"""Greedy search and sampling: at each step the best item is chosen, or one is drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from seqtrain.contract import Batch
+from seqtrain.decoding.hypothesis import Hypothesis, Step, select
+from seqtrain.models.base import Generator
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Chooses the items of outputs one by one. temperature, top_k, top_p: see `Decoder`; a temperature of zero takes
+    the best item (greedy search)."""
+
+    temperature: float
+    top_k: int
+    top_p: float
+    generator: torch.Generator
+
+    def search(
+        self, model: Generator, step: Step, batch: Batch, end: int, bounds: Int[Tensor, " B"]
+    ) -> list[Hypothesis]:
+        """Returns one hypothesis for each sentence of the batch. end: the id of the end mark. bounds: (B,) the maximum
+        length of each output."""
+        assert batch.inputs is not None
+        memory, state = model.start(batch.source, batch.source_lengths)
+        inputs = batch.inputs
+        max_lengths = bounds.tolist()
+        sentences = list(range(len(max_lengths)))  # those that are not done, by their row of the batch
+        ids: list[list[int]] = [[] for _ in sentences]
+        totals = [0.0 for _ in sentences]  # log-probabilities
+        for length in range(1, max(max_lengths) + 1):
+            scores, state = step(inputs, state, memory)
+            log_probs = scores.float().log_softmax(-1)
+            chosen = self.choose(log_probs)
+            chosen_log_probs = log_probs.gather(1, chosen[:, None])[:, 0]
+            unfinished = []
+            steps = zip(sentences, chosen.tolist(), chosen_log_probs.tolist(), strict=True)
+            for row, (sentence, item, log_prob) in enumerate(steps):
+                totals[sentence] += log_prob
+                if item == end:
+                    continue
+                ids[sentence].append(item)
+                if length < max_lengths[sentence]:
+                    unfinished.append(row)
+            if not unfinished:
+                break
+            inputs = chosen[:, None]
+            if len(unfinished) < len(sentences):
+                rows = torch.tensor(unfinished, device=inputs.device)
+                sentences = [sentences[row] for row in unfinished]
+                inputs = inputs[rows]
+                state, memory = select(state, rows), select(memory, rows)
+        return [Hypothesis(*pair) for pair in zip(ids, totals, strict=True)]
+
+    def choose(self, log_probs: Float[Tensor, "B V"]) -> Int[Tensor, " B"]:
+        """Returns the best id of each row, or draws one: see `Decoder`."""
+        if self.temperature == 0:
+            return log_probs.argmax(-1)
+        scores = log_probs / self.temperature
+        if self.top_k:
+            best, ids = scores.topk(min(self.top_k, scores.size(-1)))
+            scores = torch.full_like(scores, -torch.inf).scatter(1, ids, best)
+        if self.top_p < 1:
+            ordered, ids = scores.softmax(-1).sort(-1, descending=True)
+            excluded = ordered.cumsum(-1) - ordered >= self.top_p  # the better ids have top_p; the best is never out
+            scores = scores.masked_fill(torch.zeros_like(excluded).scatter(1, ids, excluded), -torch.inf)
+        # The Gumbel-max trick: argmax(scores - log(exponential)) is a sample. The noise is drawn on the CPU, so that it
+        # is the same for all devices. torch.multinomial does the same, after checks that take longer.
+        noise = torch.empty(scores.shape).exponential_(generator=self.generator)
+        return (scores - noise.log().to(scores.device)).argmax(-1)

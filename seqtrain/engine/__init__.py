@@ -1,0 +1,1 @@
+"""The training loop and what it needs: batches, checkpoints, optimizer, records of a run, processes."""

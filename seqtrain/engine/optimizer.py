@@ -1,0 +1,96 @@
+"""Uses torch's optimizers without importing torch's compiler, which their wrappers do at the first call: 1 to 1.4 s."""
+
+from __future__ import annotations
+
+import inspect
+from collections import defaultdict
+from copy import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from seqtrain.config import UserError
+
+for name in ("add_param_group", "state_dict", "load_state_dict", "zero_grad"):
+    plain: Any = inspect.unwrap(getattr(Optimizer, name))
+    setattr(plain, "__dynamo_disable", plain)  # the wrapper looks here for a compiled version, and finds the plain one
+
+
+def make_optimizer(make: Any, model: nn.Module) -> Optimizer:
+    """Makes an optimizer for a model, with weight decay for matrices only; biases and other vectors have none.
+
+    make: the class with its settings. Each group keeps the highest learning rate as "peak_lr". Raises `UserError` for
+    settings that contradict each other, such as Nesterov without momentum, or three betas.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1]},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    try:
+        optimizer = make(params=groups)
+        for group in optimizer.param_groups:
+            group["peak_lr"] = group["lr"]
+            for weight in group["params"][:1]:
+                state_after_step(optimizer, group, weight)  # some settings are only checked in a step
+    except (TypeError, ValueError, LookupError) as error:
+        raise UserError(f"optimizer: its settings do not go together ({error})") from error
+    return optimizer
+
+
+def load_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Restores the state that an optimizer has for each weight, but not its settings.
+
+    Raises ValueError where that state is not of the shapes and types that a step leaves: fused optimizers would read
+    memory beyond a tensor that is too small.
+    """
+    settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, current in zip(optimizer.param_groups, settings, strict=True):
+        group.update(current)  # the settings of the present configuration
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            if stored := optimizer.state.get(weight):
+                expected = state_after_step(optimizer, group, weight)
+                same_names = stored.keys() == expected.keys()
+                if not same_names or not all(same_form(stored[name], expected[name]) for name in expected):
+                    raise ValueError("optimizer: its state does not fit")
+
+
+def state_after_step(optimizer: Optimizer, group: dict[str, Any], weight: Tensor) -> dict[str, Any]:
+    """Returns the state that an optimizer has for a weight of this shape after one step, made by a copy of it."""
+    trial = copy(optimizer)
+    parameter = nn.Parameter(torch.zeros_like(weight))
+    parameter.grad = torch.zeros_like(parameter)
+    trial.state = defaultdict(dict)
+    trial.param_groups = [{**group, "params": [parameter]}]
+    with torch.no_grad():
+        inspect.unwrap(type(trial).step)(trial)
+    return trial.state[parameter]
+
+
+def same_form(value: Any, expected: Any) -> bool:
+    """Whether two tensors have the same shape and dtype, or other values the same type."""
+    if isinstance(value, Tensor) and isinstance(expected, Tensor):
+        return value.shape == expected.shape and value.dtype == expected.dtype
+    return type(value) is type(expected)
+
+
+def step(optimizer: Optimizer, scale: Tensor) -> None:
+    """Updates the weights with the gradients times `scale`; the gradients may be changed.
+
+    Fused optimizers can divide gradients while they read them, as for GradScaler, which saves a pass over all of them.
+    """
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    method = inspect.unwrap(type(optimizer).step)
+    with torch.no_grad():
+        if getattr(optimizer, "_step_supports_amp_scaling", False):
+            vars(optimizer)["grad_scale"] = 1 / scale
+            method(optimizer)
+        else:
+            for weight in weights:
+                if weight.grad is not None:
+                    weight.grad *= scale
+            method(optimizer)

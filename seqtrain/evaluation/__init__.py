@@ -1,0 +1,1 @@
+"""Evaluation: metrics, baselines, reports on data, and figures."""

@@ -1,0 +1,1 @@
+"""Baselines: simple methods that every trained model is compared with."""

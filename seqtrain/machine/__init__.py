@@ -1,0 +1,1 @@
+"""What this machine and its processor want: threads, memory, products, signals."""

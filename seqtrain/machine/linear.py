@@ -1,0 +1,91 @@
+"""A linear map that takes the fastest way, for its size and the number of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seqtrain.machine import matmul
+from seqtrain.machine.kernels import Kernels, Ways, like, sample
+from seqtrain.machine.loops import Loop, Steps, try_loop
+from seqtrain.machine.matmul import LaidOut, Product, arithmetic, forget, laid_out, product
+
+LARGE = 2**17  # weights; below it, the call itself takes longer than the product
+
+
+class Linear(nn.Linear):
+    """What `accelerate` makes of an nn.Linear."""
+
+    kernels: Kernels
+    loop: Loop
+
+    def forward(self, input: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
+        if input.ndim == 3 and input.size(1) == 1 and (steps := self.loop.of(self, lambda: self.steps(len(input)))):
+            return steps(input)
+        ways = matmul.ways(arithmetic(self.weight))
+        if self.weight.numel() < LARGE or input.ndim == 1 or len(ways) == 1:
+            return super().forward(input)
+        rows = like(input.shape[:-1].numel())
+        return (self.infer if torch.is_inference_mode_enabled() else self.learn)(input, rows)
+
+    def infer(self, input: Float[Tensor, "*N I"], rows: int) -> Float[Tensor, "*N O"]:
+        way = self.choose("product", rows, matmul.WAYS, lambda: self.products(rows, matmul.WAYS))
+        if way == "torch":
+            return super().forward(input)
+        weights = (self.weight, self.bias)
+        return laid_out(self, weights, lambda: weights, way)(input)
+
+    def learn(self, input: Float[Tensor, "*N I"], rows: int) -> Float[Tensor, "*N O"]:
+        both = matmul.WAYS[:2]
+        ahead = self.choose("product in training", rows, both, lambda: self.products(rows, both)) == "oneDNN"
+        back = self.choose("gradient of the input", rows, both, lambda: self.gradients(rows)) == "oneDNN"
+        if not (ahead or back):
+            return super().forward(input)
+        dtype = arithmetic(self.weight)
+        bias = None if self.bias is None else self.bias.to(dtype)
+        return Product.apply(input.to(dtype), self.weight.to(dtype), bias, ahead, back)
+
+    def steps(self, rows: int) -> Steps | None:
+        """Where it is called once for each position while it is trained."""
+        ways = ("layer", *(way for way in matmul.ways(arithmetic(self.weight)) if way != "oneDNN"))
+        way = self.choose("steps of a loop", like(rows), ways, lambda: self.loops(like(rows), ways))
+        return None if way == "layer" else Steps(self.weight, self.bias, way)
+
+    def train(self, mode: bool = True) -> Linear:
+        forget(self)
+        return super().train(mode)
+
+    # ------------------------------------------------------------------------------------ what is tried
+
+    def choose(self, what: str, rows: int, ways: tuple[str, ...], make: Callable[[], Ways]) -> str:
+        dtype = str(arithmetic(self.weight)).removeprefix("torch.")
+        work = f"linear {self.in_features} to {self.out_features}, {rows} rows, {dtype}: {what}"
+        return self.kernels.choose(work, ways, make)
+
+    def products(self, rows: int, ways: tuple[str, ...]) -> Ways:
+        x, dtype = sample(rows, self.in_features), arithmetic(self.weight)
+        made: dict[str, LaidOut] = {way: LaidOut(self.weight, self.bias, dtype, way) for way in ways[1:]}
+        return {"torch": lambda: F.linear(x, self.weight, self.bias)} | {
+            way: partial(map, x) for way, map in made.items()
+        }
+
+    def gradients(self, rows: int) -> Ways:
+        dtype = arithmetic(self.weight)
+        gradient, weight = sample(rows, self.out_features).to(dtype), self.weight.to(dtype)
+        return {"torch": lambda: gradient @ weight, "oneDNN": lambda: product(gradient, weight.t(), None)}
+
+    def loops(self, rows: int, ways: tuple[str, ...]) -> Ways:
+        x = sample(rows, self.in_features)[:, None].requires_grad_()
+        weights = list(self.parameters())
+
+        @torch.enable_grad()
+        def attempt(way: str) -> None:
+            step = super(Linear, self).forward if way == "layer" else Steps(self.weight, self.bias, way)
+            try_loop(lambda x, state: (step(x), state), x, None, weights)
+
+        return {way: partial(attempt, way) for way in ways}

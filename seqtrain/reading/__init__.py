@@ -1,0 +1,1 @@
+"""The user's files: tables, dates, encodings, splits."""

@@ -1,0 +1,54 @@
+"""Pictures in files, by Pillow."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from seqtrain.config import UserError
+from seqtrain.reading.files import find
+
+
+def read_picture(name: str, setting: str = "input") -> UInt8[np.ndarray, "H W 3"]:
+    """The colours of a picture, turned as its camera says. Raises `UserError` where it cannot be read, or its name ends
+    as that of another format."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    path = find(name, setting)
+    try:
+        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning), Image.open(path) as file:
+            check_ending(name, str(file.format))
+            return np.asarray(ImageOps.exif_transpose(file).convert("RGB"))
+    except UnidentifiedImageError:
+        raise UserError(f"{name}: no picture that can be read; expected PNG, JPEG, GIF, WebP, BMP or TIFF") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UserError(f"{name}: the picture has too many pixels; make it smaller or leave it out") from None
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises of damaged files
+        raise UserError(
+            f"{name}: the picture is damaged or cut off ({error}); save it again, or leave it out"
+        ) from None
+
+
+def check_ending(name: str, form: str) -> None:
+    from PIL import Image
+
+    path = Path(name)
+    said = Image.registered_extensions().get(path.suffix.lower())
+    if said not in (None, form) and {said, form} != {"JPEG", "MPO"}:
+        ending = next(ending for ending, known in Image.EXTENSION.items() if known == form)
+        better = path.with_suffix({"JPEG": ".jpg"}.get(form, ending)).name
+        raise UserError(f"{name}: a {form} that is named as a {said}; rename it to {better}")
+
+
+def fitted(picture: np.ndarray, size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """A picture of `size` × `size` pixels: scaled, and cut at the middle of its longer side."""
+    from PIL import Image, ImageOps
+
+    if picture.shape[:2] == (size, size):
+        return picture
+    scaled: Any = ImageOps.fit(Image.fromarray(picture), (size, size), Image.Resampling.BILINEAR)
+    return np.asarray(scaled)

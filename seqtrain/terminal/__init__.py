@@ -1,0 +1,1 @@
+"""The terminal: progress bars and the standard streams."""

@@ -1,0 +1,268 @@
+"""The table of a sweep, from folders as jobs leave them, what a job tells a sweeper, and several jobs at a time."""
+
+import csv
+import json
+import logging
+import math
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from processes import LONG, command, family, told, wait_for
+
+import seqtrain.commands
+from seqtrain import cli
+from seqtrain.commands import launcher, run_folder, sweep
+from seqtrain.config import UserError
+from seqtrain.machine import threads
+
+
+def job(
+    place: Path, number: int, value: float | None, status: str = "done", direction: str = "max", **overrides: str
+) -> None:
+    folder = place / f"{number}-x"
+    folder.mkdir()
+    error = {"error": overrides.pop("error")} if "error" in overrides else {}
+    row = {"overrides": {"task": "t", **overrides}, "value": value, "status": status, "seconds": 1.5, **error}
+    found = {"monitor": "bleu", "direction": direction} if status == "done" else {}
+    sweep.write(folder, row | found)
+
+
+def test_table_is_sorted_by_the_monitor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job(tmp_path, 0, 10.0, lr="1", size="a")
+    job(tmp_path, 1, None, "failed", lr="2", size="a")
+    job(tmp_path, 2, 31.23456, lr="3", size="b|c")
+    job(tmp_path, 3, None, "diverged", lr="4", size="b")
+    job(tmp_path, 4, -1.0, lr="5", size="a")
+    assert sweep.finish(tmp_path)
+    with (tmp_path / "sweep.csv").open(newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["lr", "size", "bleu", "seconds", "status", "run"]
+    assert [row[0] for row in rows] == ["3", "1", "5", "2", "4"]
+    assert rows[0][2] == "31.23456"  # a file has all digits, a table four
+    assert rows[0][5] == str(tmp_path / "2-x")
+    assert rows[3][2:5] == ["", "1.5", "failed"]
+    assert "| 3 | b\\|c | 31.23 |" in (tmp_path / "sweep.md").read_text()
+    assert str(tmp_path / "2-x") in capsys.readouterr().out
+
+
+def test_lower_may_be_better(tmp_path: Path) -> None:
+    job(tmp_path, 0, 2.0, direction="min", lr="1")
+    job(tmp_path, 1, 1.0, direction="min", lr="2")
+    assert not sweep.finish(tmp_path)
+    assert [row["value"] for row in sweep.gather(tmp_path)] == [1.0, 2.0]
+
+
+def test_a_dead_job_is_in_the_table(tmp_path: Path) -> None:
+    job(tmp_path, 0, 2.0, lr="1")
+    job(tmp_path, 1, None, "killed", lr="2")
+    (tmp_path / "2-x").mkdir()
+    (tmp_path / "2-x" / "job.json").write_text('{"overrides": {"lr"')
+    assert sweep.finish(tmp_path)
+    assert [row["status"] for row in sweep.gather(tmp_path)] == ["done", "killed", "killed"]
+
+
+def test_no_job_at_all_is_a_failure(tmp_path: Path) -> None:
+    assert sweep.finish(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("end", "direction", "objective", "status"),
+    [
+        (3.5, "max", 3.5, "done"),
+        (math.nan, "max", -math.inf, "diverged"),
+        (math.nan, "min", math.inf, "diverged"),
+        (-math.inf, "min", math.inf, "diverged"),
+        (FloatingPointError("loss is NaN"), None, math.inf, "diverged"),
+        (ValueError("a bug"), None, math.inf, "failed"),
+        (UserError("no such file"), None, math.inf, "failed"),
+    ],
+)
+def test_objective_of_a_job(
+    end: Any, direction: str | None, objective: float, status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(cfg: dict[str, Any], folder: Path, swept: list[str]) -> float:
+        assert swept == ["model"]
+        if isinstance(end, Exception):
+            raise end
+        metrics = {"monitor": {"name": "bleu", "direction": direction, "value": end}}
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        return end
+
+    run: Any = ModuleType("seqtrain.commands.train")
+    run.train = train
+    monkeypatch.setitem(sys.modules, "seqtrain.commands.train", run)
+    monkeypatch.setattr(seqtrain.commands, "train", run, raising=False)
+    sweep.begin(tmp_path, ["optimizer.lr=1e-3", "+model=a"], ["optimizer.lr"])
+    sweep.run_job({}, tmp_path)
+    assert sweep.objective(tmp_path) == objective
+    row = json.loads((tmp_path / "job.json").read_text())
+    assert row["status"] == status
+    assert row["overrides"] == {"optimizer.lr": "1e-3", "model": "a"}
+    assert (row["value"] is None) == (status != "done")
+    told = tmp_path / "failed.txt"
+    assert told.exists() == isinstance(end, Exception)
+    if told.exists():
+        assert ("Traceback" in told.read_text()) == isinstance(end, ValueError)
+
+
+def test_why_a_job_failed_stands_in_the_table_in_brief(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job(tmp_path, 0, 1.0, lr="1")
+    job(tmp_path, 1, None, "failed", lr="2", error="data.train=x: there is no such file\n" + 100 * "long ")
+    sweep.finish(tmp_path)
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[1].endswith("  reason")
+    assert "  data.train=x: there is no such file long long" in shown[3]
+    assert shown[3].endswith("…")
+    assert len(shown[3].partition("data.train")[2]) < 80
+
+
+def test_a_job_is_counted_and_the_time_left_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.monotonic", lambda: 130.0)
+    assert launcher.heading(0, 6, 0, 130.0, ["seed=1"]) == "job 1 of 6: seed=1"
+    assert launcher.heading(2, 6, 2, 100.0, ["seed=3", "hydra.x=1"]) == "job 3 of 6, about 01:00 left: seed=3"
+    assert launcher.heading(5, 6, 3, 100.0, ["seed=6"]) == "job 6 of 6, about 00:30 left: seed=6"
+
+
+# ---------------------------------------------------------------------------------------------------- several at a time
+
+
+def statuses(place: Path) -> list[str]:
+    """Of the jobs of the one sweep below a folder, in their order."""
+    return [json.loads(path.read_text())["status"] for path in sorted(place.glob("outputs/sweeps/*/*/job.json"))]
+
+
+def has_saved(place: Path, *jobs: int) -> bool:
+    return all(any(place.glob(f"outputs/sweeps/*/{number}-*/checkpoints/last")) for number in jobs)
+
+
+def test_jobs_end_as_they_would_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of four is done, the others fail or diverge before it; the sweeper gets their objectives in order."""
+    got: list[float] = []
+    launch = launcher.Launcher.launch
+
+    def noted(*jobs: Any, **first: Any) -> Any:
+        done = launch(*jobs, **first)
+        got.extend(job.return_value for job in done)
+        return done
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(launcher.Launcher, "launch", noted)
+    monkeypatch.setattr(threads, "granted", lambda: 4)
+    swept = ["model=seq2seq,many_to_one", "optimizer.lr=1e-3,1e60", "optimizer=sgd", "trainer.clip=null"]
+    assert cli.main(["-m", "jobs=auto", *LONG, *swept, "trainer.max_steps=20"]) == 1
+    assert statuses(tmp_path) == ["failed", "failed", "done", "diverged"]
+    (kept,) = (json.loads(path.read_text()) for path in tmp_path.glob("outputs/sweeps/*/*/metrics.json"))
+    assert got == [math.inf, math.inf, kept["monitor"]["value"], math.inf]
+    assert "test" not in kept
+
+
+def test_lines_tell_whose_they_are(tmp_path: Path) -> None:
+    """And a killed job, too, does not stop the others."""
+    with command(["-m", "jobs=2", *LONG, "trainer.max_steps=1000000,10"], tmp_path) as process:
+        wait_for(lambda: has_saved(tmp_path, 0))
+        os.kill(family()[1], signal.SIGKILL)
+        assert process.wait(60) == 1
+    assert statuses(tmp_path) == ["killed", "done"]
+    first, *lines = told(tmp_path).partition("\n\n")[0].splitlines()  # then comes the table
+    assert first.startswith("2 jobs, 2 at a time with ")
+    assert all(line.startswith(("[0] ", "[1] ")) for line in lines)
+    assert "[0] killed by signal 9" in lines
+    assert any(line.startswith("[1]   valid  loss ") for line in lines)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_when_a_sweep_is_ended_its_jobs_save_their_state(number: signal.Signals, tmp_path: Path) -> None:
+    with command(["-m", "jobs=2", "seed=1,2,3", *LONG], tmp_path) as process:
+        wait_for(lambda: has_saved(tmp_path, 0, 1))
+        os.killpg(process.pid, number)  # as a terminal does
+        assert process.wait(60) == (-number if number == signal.SIGKILL else 128 + number)
+        wait_for(lambda: not family())
+    assert statuses(tmp_path) == ["interrupted", "interrupted"]  # the third has not begun
+    assert "Traceback" not in told(tmp_path)
+    if number != signal.SIGKILL:
+        found = re.findall(
+            r"^\[(\d)\] interrupted at step \d+; to go on: seqtrain resume=", told(tmp_path), re.MULTILINE
+        )
+        assert sorted(found) == ["0", "1"]
+        assert re.search(r"^seed +value +seconds +status +run$", told(tmp_path), re.MULTILINE)
+
+
+def run_code(code: str, share: int, place: Path, caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The lines of the job of a sweep whose process runs this code instead of the command."""
+    with caplog.at_level(logging.INFO):
+        caplog.clear()
+        job = launcher.Job(7, [], place, ["-c", code], share)
+        wait_for(job.has_ended)
+        assert job.result().return_value == math.inf
+    return caplog.messages
+
+
+def test_a_job_has_its_share_of_the_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = "import os; print(os.environ['OMP_NUM_THREADS'] + '.' + os.environ['SEQTRAIN_CORES'])"
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert run_code(settings, 4, tmp_path, caplog) == ["[7] 4.4"]
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")  # wanted by the user
+    assert run_code(settings, 4, tmp_path, caplog) == ["[7] 3.4"]
+    assert run_code(settings, 2, tmp_path, caplog) == ["[7] 2.2"]
+    granted = threads.granted()
+    monkeypatch.setenv(threads.SHARE, "1")
+    assert threads.granted() == 1
+    monkeypatch.setenv(threads.SHARE, "1000000")
+    assert threads.granted() == granted
+
+
+def test_threads_that_are_typed_win(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    opened = (
+        "import torch; from seqtrain.machine.device import open_device; "
+        "open_device({'name': 'cpu', 'threads': %s}); print(torch.get_num_threads())"
+    )
+    assert run_code(opened % None, 1, tmp_path, caplog) == ["[7] 1"]
+    assert run_code(opened % 3, 1, tmp_path, caplog) == ["[7] 3"]
+
+
+def test_what_a_process_writes_is_shown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    code = "import sys; sys.stderr.write('a line\\n10%\\r100%\\n\\xff'); sys.exit(1)"
+    assert run_code(code, 1, tmp_path, caplog) == ["[7] a line", "[7] 100%", "[7] \xff"]
+
+
+def test_a_job_is_the_ordinary_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the options of one's own, the settings of Hydra that are not the sweep's, and a number for its name."""
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "small.yaml").write_text("# @package _global_\nmodel:\n  hidden_size: 6\n")
+    monkeypatch.chdir(tmp_path)
+    words = [*LONG[:2], *LONG[3:], "trainer.max_steps=1", "experiment=small", "name=n${hydra:job.num}"]
+    assert (
+        cli.main(["-m", "--config-dir=mine", "jobs=2", "seed=1,2", "hydra.sweep.subdir=job-${hydra:job.num}", *words])
+        == 0
+    )
+    for number in (0, 1):
+        (place,) = tmp_path.glob(f"outputs/sweeps/*/job-{number}")
+        cfg = run_folder.read_config(place)
+        assert (cfg["model"]["hidden_size"], cfg["seed"], cfg["name"]) == (6, number + 1, f"n{number}")
+
+
+def test_a_job_that_is_resumed_leaves_the_test_split_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["-m", "seed=1", *LONG, "trainer.max_steps=5"]) == 0
+    (place,) = tmp_path.glob("outputs/sweeps/*/0")
+    sweep.write(place, (sweep.read(place) or {}) | {"status": "interrupted", "value": None})
+    assert cli.main([f"resume={place}", "trainer.max_steps=10"]) == 0
+    found, row = json.loads((place / "metrics.json").read_text()), sweep.read(place)
+    assert "test" not in found
+    assert row is not None
+    assert (row["status"], row["value"]) == ("done", found["monitor"]["value"])
+
+
+@pytest.mark.parametrize("content", ["", "[]", "[" * 10**5, '{"swept": [1]}', '{"overrides": {"lr"'])
+def test_a_record_of_a_stranger_is_not_believed(content: str, tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text(content)
+    assert sweep.read(tmp_path) == {"overrides": {}, "swept": [], "status": "killed", "value": None}
+    assert sweep.objective(tmp_path) == math.inf
