@@ -40,7 +40,7 @@ class Constant:
 
 @dataclass
 class Cosine(Constant):
-    """Cosine decay without restarts (Loshchilov & Hutter 2017, arXiv:1608.03983). floor: the factor at the end."""
+    """Cosine decay without restarts (Loshchilov & Hutter 2017, arXiv:1608.03983)."""
 
     floor: float
 

@@ -28,10 +28,12 @@ class Scan(layers.Scan):
         way = self.kernels.choose(work, ("layer", "cell"), lambda: self.ways(rows, positions, size))
         return walk(g, v, state) if way == "cell" else super().forward(g, v, state)
 
+    @torch.inference_mode(False)
     def ways(self, rows: int, positions: int, size: int) -> Ways:
         values = sample(2 * rows * positions, size).requires_grad_()
         state = sample(rows, size)
 
+        @torch.inference_mode(False)  # of a beam, say, whose rows no training had
         @torch.enable_grad()
         def attempt(way: Any) -> None:
             y = way(*values.view(2, rows, positions, size), state)

@@ -150,12 +150,13 @@ def test_a_scan_walks_to_the_same_numbers_and_gradients():
     same(gradients[1], gradients[0])
 
 
-@torch.no_grad()
-def test_the_ways_of_a_scan_can_be_tried():
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_the_ways_of_a_scan_can_be_tried(mode):
     made = make_model("seq2seq", "tokens to tokens", "mingru")
     accelerate(made, Kernels())
-    for way in made.decoder.ahead[0].scan.ways(3, 7, 4).values():
-        way()
+    with mode():
+        for way in made.decoder.ahead[0].scan.ways(3, 7, 4).values():
+            way()
 
 
 @pytest.mark.parametrize("layer", [nn.LSTM(4, 4, 2), nn.GRU(4, 4, bidirectional=True), nn.RNN(4, 4, bias=False)])

@@ -94,7 +94,8 @@ def test_a_refusal_says_what_the_model_does_and_what_was_asked(model, spec, reas
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize(("model", "spec"), WORKS)
 def test_a_step_reaches_all_parameters_and_lowers_the_loss(model, spec, backbone):
-    made, batch = make_model(model, spec, backbone, num_layers=2).train(), make_batch(spec)
+    wide = {"num_layers": 2, "hidden_size": 16}  # few units may all be zero behind a ReLU
+    made, batch = make_model(model, spec, backbone, **wide).train(), make_batch(spec)
     optimizer = torch.optim.SGD(made.parameters(), 0.01)
     loss = loss_of(made, batch)
     loss.backward()

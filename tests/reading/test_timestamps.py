@@ -126,6 +126,7 @@ def test_days_with_an_offset_stay_local_days_and_get_it_back(tmp_path: Path):
 
 
 def test_days_over_the_change_to_summer_time_stay_days(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    caplog.set_level("WARNING")
     written = [day.isoformat() for day in DAYS]
     mixed = own(tmp_path, written)
     assert mixed.layout.frequency == "D"
@@ -143,6 +144,7 @@ def test_days_over_the_change_to_summer_time_stay_days(tmp_path: Path, caplog: p
 
 
 def test_hours_over_the_end_of_summer_time_are_regular(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    caplog.set_level("WARNING")
     written, naive = [hour.isoformat() for hour in HOURS], HOURS.tz_localize(None).astype(str).tolist()
     for dates, options in ((written, {"timezone": BERLIN}), (HOURS, {}), (naive, {"timezone": BERLIN})):
         series = own(tmp_path, dates, **options)
