@@ -5,6 +5,7 @@ a token and its tag a line. notes/: a folder of text, from the documentation ins
 it, and their titles. sales.csv: daily sales of three shops, with gaps. recent.csv: the last weeks of them, and the days
 to forecast, of which only the holidays are known. tunes.abc: tunes in ABC notation.
 tunes/: the same as MIDI files. pictures/: drawn scenes, and a table of their captions.
+handwriting/: strings of digits as strokes and as images, and tables of their texts.
 """
 
 from __future__ import annotations
@@ -156,6 +157,32 @@ def draw_pictures(folder: Path) -> None:
         csv.writer(file).writerows(rows)
 
 
+def write_lines(folder: Path) -> None:
+    """Lines of one to four digits, as InkML and JSON in turn, and as PNG and JPEG."""
+    import numpy as np
+    from PIL import Image
+
+    from seqtrain.codecs.line_image import drawn
+    from seqtrain.data.pen_digits import PenDigits
+
+    folder.mkdir(exist_ok=True)
+    strokes, images = [("path", "text")], [("path", "text")]
+    records: Any = PenDigits(1, 4, 300, seed=5).read("train")
+    for number, (ink, text) in enumerate(records):
+        lines = [np.rint(stroke).astype(int).tolist() for stroke in ink.strokes]
+        traces = "\n".join(f"  <trace>{', '.join(f'{x} {y}' for x, y in line)}</trace>" for line in lines)
+        name, content = (f"{number:03}.inkml", f'<ink xmlns="http://www.w3.org/2003/InkML">\n{traces}\n</ink>')
+        if number % 2:
+            name, content = f"{number:03}.json", str(lines)
+        (folder / name).write_text(f"{content}\n", encoding="utf-8")
+        image = f"{number:03}.{'jpg' if number % 2 else 'png'}"
+        Image.fromarray(255 - drawn(ink, 32)).save(folder / image)
+        strokes, images = [*strokes, (name, text)], [*images, (image, text)]
+    for table, rows in (("strokes", strokes), ("images", images)):
+        with (folder / f"{table}.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)
+
+
 def write(folder: Path) -> None:
     draw = random.Random(4)
     (folder / "notes").mkdir(parents=True, exist_ok=True)
@@ -184,6 +211,7 @@ def write(folder: Path) -> None:
         place = folder / "notes" / f"{re.sub(r'[^a-z]', '_', name.lower())}.txt"
         place.write_text(text, encoding="utf-8")
     draw_pictures(folder / "pictures")
+    write_lines(folder / "handwriting")
     sections = re.findall(r"^([^\n]+)\n[*=~-]{4,}\n\n(.+?)\n\n", "\n\n".join(topics.values()), re.M | re.S)
     for name in ("sections", "titles"):
         (folder / name).mkdir(exist_ok=True)

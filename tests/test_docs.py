@@ -25,7 +25,9 @@ PAGES = {str(file.relative_to(ROOT)): file for file in (ROOT / "README.md", *sor
 TEXTS = {name: file.read_text(encoding="utf-8") for name, file in PAGES.items()}
 SHORT = "trainer.max_steps=2 decode.max_length=5 decode.beam_size=2"
 SMALL = "data.size=500 data.valid_size=50 data.test_size=50"
-PUBLIC = r"(fsdd\w*|conll2000|ud_english_ewt|aeslc|e2e_nlg|multi30k|sst2|tinyshakespeare|etth\w+|weather)\b"
+PUBLIC = (
+    r"(pendigits\w*|fsdd\w*|conll2000|ud_english_ewt|aeslc|e2e_nlg|multi30k|sst2|tinyshakespeare|etth\w+|weather)\b"
+)
 ANSWERS = {"input=recent.csv": 1 + 3 * 14}  # a header; three shops, 14 days
 
 
@@ -74,7 +76,8 @@ def trains(command: str) -> bool:
 
 def shortened(command: str) -> str:
     sized = not re.search(
-        rf"generation|forecasting|data\.train|data=(?!dates|reviews|match_reports|scene)|experiment={PUBLIC}", command
+        rf"generation|forecasting|handwriting|pen_digit|data\.train|data=(?!dates|reviews|match_reports|scene)|experiment={PUBLIC}",
+        command,
     )
     return f"{command} {SHORT} {SMALL if sized else ''}"
 

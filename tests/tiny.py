@@ -34,6 +34,7 @@ SPOKEN = {
     "shortest": 1,
     "longest": 1,
 }  # so many that each label is learned
+DRAWN = {"size": 40, "shortest": 1, "longest": 1}
 DATA = {
     "dates": {"languages": ["en_US", "de"], "size": 24, "valid_size": 9, "test_size": 7},
     "reviews": {"size": 24, "valid_size": 10, "test_size": 8},
@@ -52,6 +53,10 @@ DATA = {
     "roles": {"size": 24, "valid_size": 9, "test_size": 7},
     "co2": {"valid_share": 0.02, "test_share": 0.9},
     **dict.fromkeys(("digits", "digit_strings"), SPOKEN),
+    **dict.fromkeys(("pen_digits", "pen_digit_strings", "pen_digit_images", "pen_digit_lines"), DRAWN),
+    **{
+        name: dict.fromkeys(("train", "valid", "test"), str(OWN / f"{name}.csv")) for name in ("strokes", "line_images")
+    },
     "recordings": dict.fromkeys(("train", "valid", "test"), str(OWN / "recordings.csv")),
     "series": {"train": str(OWN / "series.csv"), "id": "shop", "known": ["holiday"]},
 }
@@ -65,6 +70,7 @@ LINES = {  # what a model of each task can answer
     "music": ["C4+E4 C4+F4", "", "A3 . C8"],
     "tagging": ["def f ( x ) :", "import os", "x"],
     "forecasting": ["1 2 3 4 5 6 7 8", "[8, 7, 6, 5, 4, 3, 2, null]", "1,2,3,4,5,6,7,nan"],
+    "handwriting": [str(OWN / "handwriting" / name) for name in ("00.inkml", "01.json", "02.unp")],
     "speech": [str(OWN / "recordings" / f"{number:02}.wav") for number in range(3)],
 }
 SETTINGS = {
@@ -99,7 +105,10 @@ def few_topics() -> Iterator[None]:
 @contextmanager
 def no_figures() -> Iterator[None]:
     """matplotlib takes longer than the rest of a tiny run."""
-    plots = {name: Mock() for name in ("attention", "forecast", "confusion", "tagged", "curves", "roll")}
+    plots = {
+        name: Mock()
+        for name in ("attention", "forecast", "confusion", "tagged", "curves", "roll", "transcript", "written")
+    }
     with (
         patch.multiple("seqtrain.evaluation.plots", **plots),
         patch.multiple("seqtrain.engine.recorder.Recorder", show=Mock(), keep=Mock()),

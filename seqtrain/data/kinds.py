@@ -1,10 +1,10 @@
 """The records of each kind of data, and what a source of them is.
 
 A source has a `kind` and reads one split at a time. Its records are `Pair` ("pairs"), `Labelled` ("labelled"),
-`Document` ("text"), `Tagged` ("tagged"), `Piece` ("music"), `Recording` ("recordings"), or `Series` ("series"); a task
-names the kinds that it takes. What `read` returns is a sequence, which may make its records when they are asked for.
-One that may be large also has a `key`, equal for equal records, and `large`, which says whether what is made of them is
-worth keeping in the cache.
+`Document` ("text"), `Tagged` ("tagged"), `Piece` ("music"), `Recording` ("recordings"), `Written` ("strokes"),
+`LineImage` ("line_images"), or `Series` ("series"); a task names the kinds that it takes. What `read` returns is a
+sequence, which may make its records when they are asked for. One that may be large also has a `key`, equal for equal
+records, and `large`, which says whether what is made of them is worth keeping in the cache.
 """
 
 import json
@@ -154,6 +154,39 @@ class Recording(NamedTuple):
         return cls(line, "")
 
 
+class Ink(NamedTuple):
+    """Strokes of a pen in memory. name: what tables and messages call them. strokes: (N, 2) points each, x to the right
+    and y downwards, in any unit."""
+
+    name: str
+    strokes: tuple[np.ndarray, ...]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Written(NamedTuple):
+    """Strokes of a pen, or the path of their file, and the text that is written with them."""
+
+    ink: Ink | str
+    text: str
+
+    @classmethod
+    def parse(cls, line: Ink | str) -> "Written":
+        return cls(line, "")
+
+
+class LineImage(NamedTuple):
+    """An image of a line of writing: strokes that are drawn, or the path of its file, and its text."""
+
+    image: Ink | str
+    text: str
+
+    @classmethod
+    def parse(cls, line: Ink | str) -> "LineImage":
+        return cls(line, "")
+
+
 class Pictured(NamedTuple):
     """A picture, as (H, W, 3) uint8 or the path of its file, and sentences that say what is on it."""
 
@@ -183,6 +216,8 @@ RECORDS: dict[str, Any] = {
     "labelled": Labelled,
     "tagged": Tagged,
     "recordings": Recording,
+    "strokes": Written,
+    "line_images": LineImage,
     "pictures": Pictured,
     "attributes": Described,
 }

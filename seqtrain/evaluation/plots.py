@@ -114,6 +114,27 @@ def transcript(
     return figure
 
 
+def written(points: np.ndarray, ends: np.ndarray, items: Sequence[str], weights: np.ndarray, caption: str) -> Figure:
+    """Strokes, their points (T, 2) with y downwards and 1 in (T,) where a stroke ends, and on them where each item of
+    what was read belongs (N, R); R positions stand for all T."""
+    width, height = np.ptp(points, axis=0).tolist()
+    figure, axes = new(min(12.0, max(3.0, 2.0 * width / max(height, 1e-9))), 2.6)
+    for stroke in np.split(points, np.flatnonzero(ends)[:-1] + 1):
+        axes.plot(*stroke.T, color="0.6", linewidth=1.5, marker="." if len(stroke) == 1 else "")
+    labels, style = legible([caption, *items])
+    places = np.arange(len(points)) * weights.shape[1] // len(points)
+    for number, (label, shares) in enumerate(zip(labels[1:], weights[:, places], strict=True)):
+        color, here = f"C{number % 10}", points[shares >= 0.1 * shares.max()]
+        axes.scatter(*here.T, 25 * shares.max(), color=color, zorder=2)
+        axes.text(here[len(here) // 2, 0], points[:, 1].min() - 0.15 * height, label, ha="center", color=color, **style)
+    axes.set_title(labels[0], fontsize=9, pad=16, **style)
+    axes.set_aspect("equal", "datalim")
+    axes.margins(y=0.25)
+    axes.invert_yaxis()
+    axes.set_axis_off()
+    return figure
+
+
 def confusion(counts: np.ndarray, labels: Sequence[str]) -> Figure:
     """Draws a confusion matrix: counts by true class (row) and output (column), colored by the share of the row. The
     rarest of more than `MOST_CLASSES` classes are drawn as one."""

@@ -22,7 +22,7 @@ def read_picture(name: str, setting: str = "input") -> UInt8[np.ndarray, "H W 3"
     try:
         with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning), Image.open(path) as file:
             check_ending(name, str(file.format))
-            return np.asarray(ImageOps.exif_transpose(file).convert("RGB"))
+            return np.asarray(opaque(ImageOps.exif_transpose(file)).convert("RGB"))
     except UnidentifiedImageError:
         raise UserError(f"{name}: no picture that can be read; expected PNG, JPEG, GIF, WebP, BMP or TIFF") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -31,6 +31,16 @@ def read_picture(name: str, setting: str = "input") -> UInt8[np.ndarray, "H W 3"
         raise UserError(
             f"{name}: the picture is damaged or cut off ({error}); save it again, or leave it out"
         ) from None
+
+
+def opaque(picture: Any) -> Any:
+    """A picture, on white paper where it is transparent."""
+    from PIL import Image
+
+    if not picture.has_transparency_data:
+        return picture
+    picture = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
 
 
 def check_ending(name: str, form: str) -> None:

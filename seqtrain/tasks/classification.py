@@ -1,4 +1,4 @@
-"""Classification: a text, a list of numbers, or a recording gets a label."""
+"""Classification: a text, a list of numbers, a recording, or handwriting gets a label."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import numpy as np
 import torch
 
 from seqtrain.codecs.labels import Labels
+from seqtrain.codecs.line_image import PixelColumns
 from seqtrain.codecs.numbers import Numbers
 from seqtrain.codecs.prepared import Text
 from seqtrain.codecs.signal import Signal
 from seqtrain.codecs.sound import LogMel
+from seqtrain.codecs.strokes import Strokes
 from seqtrain.contract import Batch, Fixed
 from seqtrain.evaluation import metrics, plots, report
 from seqtrain.evaluation.baselines.linear import LinearClassifier
@@ -23,10 +25,10 @@ from seqtrain.tasks.base import Task
 
 
 class Classification(Task):
-    """Learns p(label | text), p(label | numbers) or p(label | recording), whose text is then the label. The loss is the
-    cross-entropy of the label."""
+    """Learns p(label | text), p(label | numbers), or of a recording, strokes or an image of writing, whose text is then
+    the label. The loss is the cross-entropy of the label."""
 
-    kinds = ("labelled", "recordings")
+    kinds = ("labelled", "recordings", "strokes", "line_images")
     keys = ("tokenizer", "labels")
     form = Fixed(1)
     columns = ("output", "probability")
@@ -37,12 +39,19 @@ class Classification(Task):
         tokenizer: dict[str, Any],
         max_length: int,
         sound: dict[str, Any],
+        strokes: dict[str, Any],
+        image: dict[str, Any],
         label_smoothing: float,
         monitor: str,
     ):
         texts = reads == "text"
         labelled = Text(tokenizer, None, max_length, decoded=False) if texts else Numbers(max_length)
-        self.sources = {"labelled": labelled, "recordings": LogMel(**sound)}
+        self.sources = {
+            "labelled": labelled,
+            "recordings": LogMel(**sound),
+            "strokes": Strokes(**strokes),
+            "line_images": PixelColumns(**image),
+        }
         self.choose("labelled")
         self.target = self.labels = Labels()
         self.label_smoothing = label_smoothing
