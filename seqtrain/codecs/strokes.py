@@ -88,8 +88,8 @@ def bounds(strokes: Sequence[np.ndarray]) -> tuple[Float[np.ndarray, "2"], Float
 def line_height(strokes: Sequence[np.ndarray]) -> float:
     """How high a line of writing is; 1 where it is a single point."""
     low, high = bounds(strokes)
-    width, height = (high - low).tolist()
-    return max(height, width / FLATTEST) or 1.0
+    width, height = high - low
+    return float(max(height, width / FLATTEST)) or 1.0
 
 
 def length(stroke: Float[np.ndarray, "N 2"]) -> float:

@@ -31,6 +31,7 @@ class Handwriting(Transcription):
     def draw(self, record: Any, output: str, sources: list[str], targets: list[str], weights: np.ndarray) -> Any:
         caption = self.caption(record, output)
         if self.kind == "strokes":
-            return plots.written(*self.source.points(self.source.load(record.ink)), targets, weights, caption)
+            points, ends = self.source.points(self.source.load(record.ink))
+            return plots.written(points, ends, targets, weights, caption)
         columns = self.source.channels(self.source.read(record.image))
         return plots.transcript(1 - columns, targets, weights, caption, None)
