@@ -89,7 +89,7 @@ def line_height(strokes: Sequence[np.ndarray]) -> float:
     """How high a line of writing is; 1 where it is a single point."""
     low, high = bounds(strokes)
     width, height = high - low
-    return float(max(height, width / FLATTEST)) or 1.0
+    return float(np.maximum(height, width / FLATTEST)) or 1.0
 
 
 def length(stroke: Float[np.ndarray, "N 2"]) -> float:
