@@ -13,7 +13,7 @@ train: $(VENV)/installed  ## make the environment and train the default: transla
 	$(BIN)/seqtrain
 
 test: $(VENV)/installed  ## make the environment and run the tests
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 faults: $(VENV)/installed  ## the long form of the tests of faults: kills, damage, full disks (an hour or two of one core)
 	$(BIN)/pytest tests/faults --long -s

@@ -2,7 +2,7 @@
 
 import gc
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -27,13 +27,19 @@ from seqtrain.machine.loops import Steps
 from seqtrain.machine.scan import walk
 
 END, LONGEST = 3, 30  # of an output: the mark that ends it, and how long it may be
-FITTING = [
-    (model, spec, backbone)
-    for model in options("model")
-    for spec in SPECS
-    for backbone in options("backbone")
-    if model_class(model).refuse(SPECS[spec]) is None
-]
+CELLS = ("gru", "lstm", "rnn")  # walked in several ways, so that every form is tried; of other backbones, two a model
+
+
+def fitting() -> Iterator[tuple[str, str, str]]:
+    for model in options("model"):
+        specs = [spec for spec in SPECS if model_class(model).refuse(SPECS[spec]) is None]
+        free = [spec for spec in specs if SPECS[spec].form == Free()]
+        for backbone in options("backbone"):
+            for spec in specs if backbone in CELLS else dict.fromkeys([*specs[:1], *free[-1:]]):
+                yield model, spec, backbone
+
+
+FITTING = list(fitting())
 LOOPS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("attn_seq2seq", "tokens to tokens", "lstm", {"input_feeding": True}),
     ("attn_seq2seq", "reals to tokens", "gru", {"input_feeding": True, "attention": "additive"}),
