@@ -90,9 +90,14 @@ class Recurrent(nn.Module):
     def run(
         self, layer: nn.Module, x: Float[Tensor, "B T I"], state: LayerState | None
     ) -> tuple[Float[Tensor, "B T H"], LayerState]:
-        packed = tuple(part[None].contiguous() for part in state) if state else ()
-        y, last = layer(x, (packed if self.parts > 1 else packed[0]) if packed else None)
-        return y, tuple(part[0] for part in last) if self.parts > 1 else (last[0],)
+        """One layer. torch's layers have a dimension of layers in their state, and a state of one part is no tuple."""
+        if state is None:
+            y, last = layer(x)
+        else:
+            parts = tuple(part[None].contiguous() for part in state)
+            y, last = layer(x, parts if self.parts > 1 else parts[0])
+        new = tuple(part[0] for part in last) if self.parts > 1 else (last[0],)
+        return y, new
 
     def start(self, summary: Float[Tensor, "B S"]) -> State:
         parts = torch.tanh(self.starts(summary).float()).chunk(len(self.ahead) * self.parts, -1)

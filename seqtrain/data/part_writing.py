@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import product
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -93,12 +93,20 @@ class Area(NamedTuple):
 
 
 class Phrase(NamedTuple):
-    """Chords (names), how many quarter notes each has, and the number of its voicing."""
+    """Chords by their names, how many quarter notes each has, and which of its `voicings` it has."""
 
     area: Area
     chords: list[str]
     lengths: list[int]
-    places: list[int]
+    voicings: list[int]
+
+
+class Voiced(NamedTuple):
+    """A chord of a key by its name, and which of its `voicings` it has."""
+
+    area: Area
+    name: str
+    voicing: int
 
 
 class Style(NamedTuple):
@@ -112,17 +120,19 @@ class Style(NamedTuple):
 
 @cache
 def chords(mode: str) -> dict[str, Chord]:
+    """The chords of a mode by their names. A line of CHORDS, `V7 7 11^ 2 5v > I 5 VI 2`, is a name, the pitch classes
+    with their marks, and after > the chords that may follow, each with its weight."""
     found = {}
     for line in CHORDS[mode].strip().splitlines():
-        left, right = line.split(">")
-        name, *marked = left.split()
-        words = right.split()
+        chord, following = line.split(">")
+        name, *pitches = chord.split()
+        names_and_weights = following.split()
         found[name] = Chord(
-            tuple(int(word.rstrip("^v")) for word in marked),
-            frozenset(int(word[:-1]) for word in marked if word.endswith("^")),
-            frozenset(int(word[:-1]) for word in marked if word.endswith("v")),
-            tuple(words[::2]),
-            tuple(map(float, words[1::2])),
+            pitches=tuple(int(word.rstrip("^v")) for word in pitches),
+            rises=frozenset(int(word[:-1]) for word in pitches if word.endswith("^")),
+            falls=frozenset(int(word[:-1]) for word in pitches if word.endswith("v")),
+            next=tuple(names_and_weights[::2]),
+            weights=tuple(map(float, names_and_weights[1::2])),
         )
     return found
 
@@ -198,7 +208,7 @@ class Composer:
                     phrases[name] = self.closed(phrases[name[0]])
                 else:
                     cadence = choice(("half", "half", "deceptive", "authentic")) if name == "A" else "authentic"
-                    phrases[name] = self.phrase(away if name == "B" else home, metre, cadence, last_of(phrases))
+                    phrases[name] = self.phrase(away if name == "B" else home, metre, cadence, last_chord(phrases))
             found += figured(phrases[name], styles[name[0]])
         return np.array(found)
 
@@ -208,7 +218,7 @@ class Composer:
         passing = tuple(0.8 if voice == lively else 0.1 for voice in range(4))
         return Style(passing, self.random.choice((0.0, 0.25, 0.6)), self.random.random())
 
-    def phrase(self, area: Area, metre: int, cadence: str, before: Any) -> Phrase:
+    def phrase(self, area: Area, metre: int, cadence: str, before: Voiced | None) -> Phrase:
         """Four bars. before: the last chord before it, if any."""
         lengths = [*self.random.choice(BARS[metre]) * 3, metre]
         ending = self.random.choice(CADENCES[cadence]).split()
@@ -222,38 +232,38 @@ class Composer:
 
     def closed(self, phrase: Phrase) -> Phrase:
         """The phrase again, with an ending in the tonic."""
-        area, names, lengths, places = phrase
+        area, names, lengths, chosen = phrase
         ending = self.random.choice(CADENCES["authentic"]).split()
         kept = len(names) - len(ending)
-        added = self.voiced(area, ending, (area, names[kept - 1], places[kept - 1]))
-        return Phrase(area, [*names[:kept], *ending], lengths, [*places[:kept], *added])
+        added = self.voiced(area, ending, Voiced(area, names[kept - 1], chosen[kept - 1]))
+        return Phrase(area, [*names[:kept], *ending], lengths, [*chosen[:kept], *added])
 
-    def voiced(self, area: Area, names: Sequence[str], before: Any) -> list[int]:
-        """The number of a voicing for each chord. before: area, name and number of the one before, if any."""
+    def voiced(self, area: Area, names: Sequence[str], before: Voiced | None) -> list[int]:
+        """Which of its voicings each chord gets. before: the chord before the first one."""
         found = []
         for name in names:
-            here, number = (area, name), self.random.random()
+            here, drawn = (area, name), self.random.random()
             last = len(voicings(*here)) - 1
-            place = int(number * last) if before is None else bisect(odds(before[:2], here)[before[2]], number)
+            place = int(drawn * last) if before is None else bisect(odds(before[:2], here)[before.voicing], drawn)
             found.append(min(place, last))  # the probabilities may sum up to a little less than 1
-            before = (*here, found[-1])
+            before = Voiced(area, name, found[-1])
         return found
 
 
-def last_of(phrases: dict[str, Phrase]) -> Any:
-    """Area, name and number of the voicing of the last chord so far."""
+def last_chord(phrases: dict[str, Phrase]) -> Voiced | None:
+    """The last chord so far; None before the first phrase."""
     if not phrases:
         return None
     phrase = list(phrases.values())[-1]
-    return phrase.area, phrase.chords[-1], phrase.places[-1]
+    return Voiced(phrase.area, phrase.chords[-1], phrase.voicings[-1])
 
 
 def figured(phrase: Phrase, style: Style) -> list[Voicing]:
     """The notes of a phrase in each frame. The same figures come with the same chords: their random numbers are those
     of the style."""
     draw, found = Random(style.seed).random, list[Voicing]()
-    area, names, lengths, places = phrase
-    voices = [voicings(area, name)[place] for name, place in zip(names, places, strict=True)]
+    area, names, lengths, chosen = phrase
+    voices = [voicings(area, name)[place] for name, place in zip(names, chosen, strict=True)]
     held: list[int] = []  # the voices that still have the note before
     for i, (here, length) in enumerate(zip(voices, lengths, strict=True)):
         first, last, next_held = list(here), list(here), list[int]()

@@ -60,7 +60,9 @@ class Scenes(Source[Pictured | Described]):
     def __init__(self, size: int, valid_size: int, test_size: int, seed: int):
         random = np.random.default_rng(seed)
         sizes = {"train": size, "valid": valid_size, "test": test_size}
-        self.splits = {split: [self.record(things(random), random) for _ in range(n)] for split, n in sizes.items()}
+        self.splits = {
+            split: [self.record(random_things(random), random) for _ in range(n)] for split, n in sizes.items()
+        }
 
     def record(self, scene: Sequence[Thing], random: np.random.Generator) -> Pictured | Described:
         return Pictured(drawn(scene, random), (sentence(scene),))
@@ -86,7 +88,7 @@ def attributes(thing: Thing) -> list[tuple[str, str]]:
     ]
 
 
-def things(random: np.random.Generator) -> list[Thing]:
+def random_things(random: np.random.Generator) -> list[Thing]:
     """Objects that do not touch, from left to right."""
     count = 1 + int(random.choice(4, p=SHARES))
     found: list[Thing] = []

@@ -24,37 +24,37 @@ class Sampling:
     generator: torch.Generator
 
     def search(
-        self, model: Generator, step: Step, batch: Batch, end: int, bounds: Int[Tensor, " B"]
+        self, model: Generator, step: Step, batch: Batch, end: int, max_lengths: Int[Tensor, " B"]
     ) -> list[Hypothesis]:
-        """Returns one hypothesis for each sentence of the batch. end: the id of the end mark. bounds: (B,) the maximum
-        length of each output."""
+        """Returns one hypothesis for each sentence of the batch. end: the id of the end mark. max_lengths: of
+        each output."""
         assert batch.inputs is not None
         memory, state = model.start(batch.source, batch.source_lengths)
         inputs = batch.inputs
-        max_lengths = bounds.tolist()
-        sentences = list(range(len(max_lengths)))  # those that are not done, by their row of the batch
-        ids: list[list[int]] = [[] for _ in sentences]
-        totals = [0.0 for _ in sentences]  # log-probabilities
-        for length in range(1, max(max_lengths) + 1):
+        longest = max_lengths.tolist()
+        active = list(range(len(longest)))  # the sentences that are not done, by their row of the batch
+        ids: list[list[int]] = [[] for _ in active]
+        totals = [0.0 for _ in active]  # log-probabilities
+        for length in range(1, max(longest) + 1):
             scores, state = step(inputs, state, memory)
             log_probs = scores.float().log_softmax(-1)
             chosen = self.choose(log_probs)
             chosen_log_probs = log_probs.gather(1, chosen[:, None])[:, 0]
             unfinished = []
-            steps = zip(sentences, chosen.tolist(), chosen_log_probs.tolist(), strict=True)
+            steps = zip(active, chosen.tolist(), chosen_log_probs.tolist(), strict=True)
             for row, (sentence, item, log_prob) in enumerate(steps):
                 totals[sentence] += log_prob
                 if item == end:
                     continue
                 ids[sentence].append(item)
-                if length < max_lengths[sentence]:
+                if length < longest[sentence]:
                     unfinished.append(row)
             if not unfinished:
                 break
             inputs = chosen[:, None]
-            if len(unfinished) < len(sentences):
+            if len(unfinished) < len(active):
                 rows = torch.tensor(unfinished, device=inputs.device)
-                sentences = [sentences[row] for row in unfinished]
+                active = [active[row] for row in unfinished]
                 inputs = inputs[rows]
                 state, memory = select(state, rows), select(memory, rows)
         return [Hypothesis(*pair) for pair in zip(ids, totals, strict=True)]

@@ -112,9 +112,10 @@ class Batches(Dataset[Batch]):
         self.examples, self.seed, self.part = examples, seed, part
 
     def __getitem__(self, entry: tuple[int, int, Any]) -> Batch:
-        epoch, number, rows = entry
-        if self.seed is not None:  # of all rows: what is drawn for one does not depend on who asks for it
-            random = np.random.default_rng([self.seed, epoch, number])
+        epoch, batch_number, rows = entry
+        if self.seed is not None:
+            # All rows are made, then cut: the random numbers of a row must not depend on how rows are shared out.
+            random = np.random.default_rng([self.seed, epoch, batch_number])
             return self.examples.batch(rows, random).select(self.part)
         own_rows = rows[self.part]
         if not len(own_rows):  # an empty batch, with tensors of the right types

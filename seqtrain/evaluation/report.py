@@ -188,14 +188,14 @@ def tokens(records: Sequence[Any], field: Field) -> dict[str, Any]:
 
 
 def labels(records: Sequence[Any], text: Callable[[Any], str], label: Callable[[Any], str]) -> dict[str, Any]:
-    """Returns how many records have each label, most frequent first, and the share of records whose input has other
-    labels elsewhere."""
+    """Returns how many records of a sample have each label, most frequent first, and the share of them whose input
+    comes again with a different label."""
     counts: Counter[str] = Counter()
     by_input: defaultdict[bytes, Counter[str]] = defaultdict(Counter)
     for record in sample(records):
         counts[label(record)] += 1
         by_input[group_hash(text(record))][label(record)] += 1
-    contradicted = sum(labels.total() for labels in by_input.values() if len(labels) > 1)
+    contradicted = sum(found.total() for found in by_input.values() if len(found) > 1)
     by_count = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
     return {"labels": by_count, "contradicted": contradicted / counts.total()}
 

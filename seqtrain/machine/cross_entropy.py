@@ -21,7 +21,7 @@ def fastest_cross_entropy(
     if torch.is_grad_enabled() and scores.requires_grad:
         rows, size, dtype = like(len(scores)), scores.size(1), scores.dtype
         work = f"cross-entropy of {size} classes, {rows} rows, {str(dtype).removeprefix('torch.')}"
-        if kernels.choose(work, ("torch", "fused"), lambda: both_ways(rows, size, dtype)) == "fused":
+        if kernels.choose(work, ("torch", "fused"), lambda: candidates(rows, size, dtype)) == "fused":
             return cross_entropy(scores, target, smoothing)
     return categorical.cross_entropy(scores, target, smoothing)
 
@@ -31,14 +31,16 @@ def cross_entropy(scores: Float[Tensor, "N O"], target: Int[Tensor, " N"], smoot
     return CrossEntropy.apply(scores, target, smoothing)
 
 
-def both_ways(rows: int, size: int, dtype: torch.dtype) -> Ways:
+def candidates(rows: int, size: int, dtype: torch.dtype) -> Ways:
+    """The ways to be timed: each takes the loss and its gradient of as many scores, all with the same value."""
     scores, target = sample(rows, size).to(dtype).requires_grad_(), torch.arange(rows) % size
 
     @torch.enable_grad()
-    def attempt(way: Any) -> None:
-        torch.autograd.grad(way(scores, target, 0.0).sum(), scores)
+    def loss_and_gradient(way: Any) -> None:
+        torch.autograd.grad(way(scores, target, smoothing=0.0).sum(), scores)
 
-    return {"torch": partial(attempt, categorical.cross_entropy), "fused": partial(attempt, cross_entropy)}
+    ways = {"torch": categorical.cross_entropy, "fused": cross_entropy}
+    return {name: partial(loss_and_gradient, way) for name, way in ways.items()}
 
 
 class CrossEntropy(torch.autograd.Function):

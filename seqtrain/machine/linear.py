@@ -31,24 +31,27 @@ class Linear(nn.Linear):
         if self.weight.numel() < LARGE or input.ndim == 1 or len(ways) == 1:
             return super().forward(input)
         rows = like(input.shape[:-1].numel())
-        return (self.infer if torch.is_inference_mode_enabled() else self.learn)(input, rows)
+        return (self.in_inference if torch.is_inference_mode_enabled() else self.in_training)(input, rows)
 
-    def infer(self, input: Float[Tensor, "*N I"], rows: int) -> Float[Tensor, "*N O"]:
+    def in_inference(self, input: Float[Tensor, "*N I"], rows: int) -> Float[Tensor, "*N O"]:
+        """By the fastest way for so many rows, weights laid out for oneDNN among them."""
         way = self.choose("product", rows, matmul.WAYS, lambda: self.products(rows, matmul.WAYS))
         if way == "torch":
             return super().forward(input)
         weights = (self.weight, self.bias)
         return laid_out(self, weights, lambda: weights, way)(input)
 
-    def learn(self, input: Float[Tensor, "*N I"], rows: int) -> Float[Tensor, "*N O"]:
-        both = matmul.WAYS[:2]
-        ahead = self.choose("product in training", rows, both, lambda: self.products(rows, both)) == "oneDNN"
-        back = self.choose("gradient of the input", rows, both, lambda: self.gradients(rows)) == "oneDNN"
-        if not (ahead or back):
+    def in_training(self, input: Float[Tensor, "*N I"], rows: int) -> Float[Tensor, "*N O"]:
+        """Two choices, by torch or by oneDNN: of the product itself, and of the gradient of the input. Each is measured
+        the first time that so many rows come."""
+        ways = matmul.TRAINED
+        onednn_forward = self.choose("product in training", rows, ways, lambda: self.products(rows, ways)) == "oneDNN"
+        onednn_backward = self.choose("gradient of the input", rows, ways, lambda: self.gradients(rows)) == "oneDNN"
+        if not (onednn_forward or onednn_backward):
             return super().forward(input)
         dtype = arithmetic(self.weight)
         bias = None if self.bias is None else self.bias.to(dtype)
-        return Product.apply(input.to(dtype), self.weight.to(dtype), bias, ahead, back)
+        return Product.apply(input.to(dtype), self.weight.to(dtype), bias, onednn_forward, onednn_backward)
 
     def steps(self, rows: int) -> Steps | None:
         """Where it is called once for each position while it is trained."""

@@ -20,6 +20,7 @@ from seqtrain.machine.processor import runs_bfloat16
 
 ROWS = 64  # oneDNN makes a kernel for each number of rows: their multiples are few
 WAYS = ("torch", "oneDNN", "laid out")  # of a product; the last one has its weights laid out for oneDNN
+TRAINED = WAYS[:2]  # those that have a gradient
 
 
 def arithmetic(weight: Tensor) -> torch.dtype:
@@ -41,15 +42,20 @@ def product(x: Float[Tensor, "*N I"], weight: Tensor, bias: Float[Tensor, " O"] 
 
 
 class Product(torch.autograd.Function):
-    """A linear map in training. `ahead` and `back` say whether the product of the forward pass and the gradient of the
-    input are oneDNN's. It takes 1 to 5 ms to make a kernel, and so rows are filled up to multiples of ROWS."""
+    """A linear map in training. onednn_forward, onednn_backward: whether the product of the forward pass and the
+    gradient of the input are oneDNN's. It takes 1 to 5 ms to make a kernel, and so rows are filled up to multiples of
+    ROWS."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, ahead: bool, back: bool) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, onednn_forward: bool, onednn_backward: bool
+    ) -> Tensor:
         rows = filled(x.flatten(0, -2))
         ctx.save_for_backward(rows, weight)
-        ctx.shape, ctx.back = x.shape, back
-        return (product if ahead else F.linear)(rows, weight, bias)[: x.shape[:-1].numel()].view(*x.shape[:-1], -1)
+        ctx.shape, ctx.onednn_backward = x.shape, onednn_backward
+        return (product if onednn_forward else F.linear)(rows, weight, bias)[: x.shape[:-1].numel()].view(
+            *x.shape[:-1], -1
+        )
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
@@ -57,7 +63,7 @@ class Product(torch.autograd.Function):
         gradient = gradient.flatten(0, -2)
         rows, inner = filled(gradient), None
         if ctx.needs_input_grad[0]:
-            inner = product(rows, weight.t(), None) if ctx.back else rows @ weight
+            inner = product(rows, weight.t(), None) if ctx.onednn_backward else rows @ weight
             inner = inner[: len(gradient)].view(ctx.shape)
         bias = gradient.sum(0) if ctx.needs_input_grad[2] else None
         return inner, rows.t() @ x if ctx.needs_input_grad[1] else None, bias, None, None

@@ -21,9 +21,10 @@ from seqtrain.reading.time_tables import seconds, to_series
 from seqtrain.reading.timestamps import write
 
 
-def head(line: str, layout: Layout) -> str | None:
-    """The head of the answers, where a line is that of a table of series; None: the line is a history by itself."""
-    if layout.date not in header(line):
+def output_header(first_line: str, layout: Layout) -> str | None:
+    """The header of the forecasts as CSV, where the first line of the input is the header of a table of series; None
+    where that line is a history itself."""
+    if layout.date not in header(first_line):
         return None
     return ",".join([*([layout.id] if layout.id else []), layout.date, *layout.targets])
 
@@ -32,14 +33,14 @@ def read(lines: Sequence[str], context: int, horizon: int, names: Sequence[str],
     """The series of a CSV table with the columns of the training data; or each line is the history of one: numbers
     separated by commas or spaces, "nan" (between commas also nothing) where one is missing, or a JSON list: of numbers,
     or of lists where there are several channels. names: the series that can be forecast. Raises `UserError`."""
-    if lines and head(lines[0], layout) is not None:
+    if lines and output_header(lines[0], layout) is not None:
         return from_table(lines, context, horizon, names, layout)
     return [from_line(line, number, context, horizon, names[0], layout) for number, line in enumerate(lines, 1)]
 
 
 def answers(lines: Sequence[str], futures: Sequence[Series], forecasts: Sequence[np.ndarray]) -> list[dict[str, Any]]:
     """What is said of the lines that `read` made series of: rows of dates and forecasts, or a forecast a line."""
-    if lines and head(lines[0], futures[0].layout) is not None:
+    if lines and output_header(lines[0], futures[0].layout) is not None:
         return [row for series, values in zip(futures, forecasts, strict=True) for row in rows(series, values)]
     return [
         {"input": line, "output": values[:, 0].tolist() if values.shape[1] == 1 else values.tolist()}

@@ -43,10 +43,10 @@ def elements(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def array(data: bytes) -> tuple[str, Any]:
-    """The name and the value of a matrix element."""
+    """The name and the value of a matrix element: an array, or of a cell the list of its contents, column by column."""
     parts = elements(data)
     (_, flags), (_, sizes), (_, name) = next(parts), next(parts), next(parts)
-    if flags[0] == CELL:
+    if flags[0] == CELL:  # the first byte is the class
         return name.decode(), [array(content)[1] for _, content in parts]
     kind, numbers = next(parts)
     return name.decode(), np.frombuffer(numbers, NUMBERS[kind]).reshape(np.frombuffer(sizes, "<i4"), order="F")

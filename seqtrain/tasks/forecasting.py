@@ -100,7 +100,7 @@ class Forecasting(Task):
         return None
 
     def header(self, line: str) -> str | None:
-        return histories.head(line, self.fitted.layout)
+        return histories.output_header(line, self.fitted.layout)
 
     def predict(self, model: Any, lines: list[str], decoder: Any) -> list[dict[str, Any]]:
         """The lines are a CSV table, whose every series is answered by rows, or series without dates, see
