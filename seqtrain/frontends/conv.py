@@ -23,8 +23,8 @@ class Conv(Frontend):
     (Gulati et al. 2020, Conformer, arXiv:2005.08100): of n positions ceil(n / 2) are left by one.
 
     A single image (C, H, W) is cut into patches of 2 × 2 pixels, which are embedded; every layer but the first then
-    halves height and width in the same way. What is left is a sequence of positions row by row (Xu et al. 2015,
-    arXiv:1502.03044), or their mean, a single vector.
+    halves height and width in the same way, and a residual convolution lets each position see its neighbours. What is
+    left is a sequence of positions row by row (Xu et al. 2015, arXiv:1502.03044), or their mean, a single vector.
     """
 
     shortens = True
@@ -47,6 +47,8 @@ class Conv(Frontend):
         super().__init__(source, size, dropout, word_dropout, scaled)
         kind = nn.Conv2d if self.image else nn.Conv1d
         self.layers = nn.ModuleList(kind(size, size, 3, stride=2, padding=1) for _ in range(layers))
+        if self.image:
+            self.neighbours = nn.Conv2d(size, size, 3, padding=1)
 
     @classmethod
     def refuse(cls, spec: Spec) -> str | None:
@@ -79,6 +81,7 @@ class Conv(Frontend):
         grid = torch.relu(self.embed(patches.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
         for layer in self.layers:
             grid = torch.relu(layer(grid))
+        grid = grid + torch.relu(self.neighbours(grid))
         vectors = grid.flatten(2).transpose(1, 2)
         if self.one_vector:
             vectors = vectors.mean(1, keepdim=True)
