@@ -79,7 +79,8 @@ def shortened(command: str) -> str:
         rf"generation|forecasting|handwriting|pen_digit|data\.train|data=(?!dates|reviews|match_reports|scene)|experiment={PUBLIC}",
         command,
     )
-    return f"{command} {SHORT} {SMALL if sized else ''}"
+    drawn = re.search(r"task=handwriting|data=pen_digit", command) and "data.train" not in command
+    return f"{command} {SHORT} {SMALL if sized else 'data.size=500' if drawn else ''}"
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ class Strokes(Signal):
     def channels(
         self, kept: Float[np.ndarray, "N 3"], random: np.random.Generator | None = None
     ) -> Float[np.ndarray, "N 4"]:
-        points = kept[:, :2] - np.float32([0, 0.5])
+        points = kept[:, :2] - np.array([0, 0.5], np.float32)
         if random is not None:
             points = points @ changed(random, self.slant, self.stretch, self.turn)
         steps = np.diff(points, axis=0, prepend=points[:1])
@@ -88,8 +88,8 @@ def bounds(strokes: Sequence[np.ndarray]) -> tuple[Float[np.ndarray, "2"], Float
 def line_height(strokes: Sequence[np.ndarray]) -> float:
     """How high a line of writing is; 1 where it is a single point."""
     low, high = bounds(strokes)
-    width, height = high - low
-    return float(np.maximum(height, width / FLATTEST)) or 1.0
+    size = high - low
+    return max(float(size[1]), float(size[0]) / FLATTEST) or 1.0
 
 
 def length(stroke: Float[np.ndarray, "N 2"]) -> float:
