@@ -88,7 +88,7 @@ def test_the_registry_is_well_formed():
     for name, (checksum, address) in downloads.registry().items():
         assert len(checksum) == 64
         assert address.startswith("https://")
-        assert name.endswith(address.rsplit("/", 1)[1]) or name.endswith(".tar.gz")
+        assert name.endswith(address.rsplit("/", 1)[1]) or name.endswith((".tar.gz", ".unp"))
 
 
 def test_without_settings_files_lie_in_the_users_cache(monkeypatch: pytest.MonkeyPatch):

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
+from small import read
 
 import seqtrain
 from seqtrain.codecs.text import END, PAD, UNKNOWN
@@ -16,8 +17,7 @@ from seqtrain.tasks.classification import Classification
 
 RECORDS = [Labelled("good film", "pos"), Labelled("bad", "neg")]
 WORDS = {"unit": "word", "lowercase": True, "nfc": False, "min_count": 1, "vocab_size": 300}
-
-SOUND = {"rate": 8000, "mels": 40, "longest": 60.0, "speed": 0.0, "noise": None, "masks": 0}
+SIGNALS = {name: read("task", "classification")["task"][name] for name in ("sound", "strokes", "image")}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -35,7 +35,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
 
 def fitted(records: list[Labelled] = RECORDS, **changes: Any) -> Classification:
     options = {"reads": "text", "tokenizer": WORDS, "max_length": 400, "label_smoothing": 0.0}
-    task = Classification(**options | {"monitor": "accuracy", "sound": SOUND} | changes)
+    task = Classification(**options | {"monitor": "accuracy", **SIGNALS} | changes)
     task.fit(records)
     return task
 
