@@ -51,9 +51,8 @@ Nobody was in a hurry to leave.
 It was a match with few fouls.
 """.splitlines()
 EVENTS = {"goal": GOALS, "other": OTHERS, "dismissal": DISMISSALS}
-TIMES = {2: "twice", 3: "three times", 4: "four times", 5: "five times", 6: "six times", 7: "seven times"}
+TIMES = {2: "twice", 3: "three times", 4: "four times", 5: "five times", 6: "six times"}
 LAST = 89  # minute
-NAMED = 0.2  # share of the sentences that call a side by its name
 # What names are coined of: towns of a beginning and an end, players of three parts.
 TOWNS = (
     "Al An Bar Bel Bren Cal Cor Dal Dor El Fal Gar Gil Hal Hol Ing Kal Ker Lan Lim Lor Mal Mar Mel Nor Os Pel Por "
@@ -74,7 +73,7 @@ class MatchReports(Source[Pair]):
     """`Pair`s of the report of a match and its summary: who won, by how many goals, who scored most if more than once,
     and who was sent off.
 
-    A side is called by its name or as hosts and visitors; not every chance is a goal. The names of towns and players
+    The first sentence names the hosts and the visitors; not every chance is a goal. The names of towns and players
     are coined, and no split has a name of another.
     """
 
@@ -103,18 +102,17 @@ def report(towns: Sequence[str], players: Sequence[str], rng: random.Random) -> 
     squads = [rng.sample(players, 4) for _ in sides]
     goals, scorers, dismissed = [0, 0], Counter[str](), ""
     text = [rng.choice(BEGINNINGS).format(home=sides[0], away=sides[1])]
-    for minute in sorted(rng.sample(range(2, LAST), rng.randint(2, 7))):
+    for minute in sorted(rng.sample(range(2, LAST), rng.randint(2, 6))):
         side = rng.randrange(2)
         player = squads[side][min(rng.randrange(4), rng.randrange(4))]  # the first ones are seen most
         kind = rng.choices([*EVENTS], (0.6, 0.34, 0.06 * (not dismissed)))[0]
-        name = sides[side] if rng.random() < NAMED else ("the hosts", "the visitors")[side]
         if kind == "goal":
             goals[side] += 1
             scorers[player] += 1
         elif kind == "dismissal":
             dismissed = player
         sentence = rng.choice(EVENTS[kind])
-        sentence = sentence.format(player=player, side=name, minute=minute)
+        sentence = sentence.format(player=player, side=("the hosts", "the visitors")[side], minute=minute)
         text.append(sentence[0].upper() + sentence[1:])
     text.append(rng.choice(ENDS))
     return Pair(" ".join(text), summary(sides, goals, scorers, dismissed))
