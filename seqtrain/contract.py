@@ -213,6 +213,10 @@ class Likelihood(ABC):
         assert batch.target_lengths is not None
         return by_row((~batch.real(batch.target).isnan()).sum(-1), batch.target_lengths)
 
+    def needed(self, target: Num[Tensor, "B T *H"], lengths: Int[Tensor, " B"]) -> Int[Tensor, " B"]:
+        """How many scored positions a target needs at least."""
+        return lengths
+
     @abstractmethod
     def pick(self, scores: Float[Tensor, "*N O"]) -> Num[Tensor, "*N *H"]:
         """The best value by the scores of each position."""

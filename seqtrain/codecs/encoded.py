@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Num
+from torch import Tensor
 
 from seqtrain.codecs.ragged import Ragged
 from seqtrain.codecs.signal import Signals
@@ -42,10 +43,16 @@ class Encoded(Examples):
         if self.target is None:
             inputs = None if self.prompts is None else self.prompts.padded(rows, PAD)[0]
             return Batch(source, source_lengths, inputs)
+        inputs, target, lengths = self.written(rows, random)
+        return Batch(source, source_lengths, inputs, target, lengths)
+
+    def written(
+        self, rows: np.ndarray, random: np.random.Generator | None = None
+    ) -> tuple[Num[Tensor, "B T *G"] | None, Num[Tensor, "B T *H"], Int[Tensor, " B"]]:
+        """What a decoder reads, the targets of rows, and their lengths."""
+        assert self.target is not None
         target, lengths = self.target.padded(self.targets(rows, random), PAD)
-        if self.shifted:
-            return Batch(source, source_lengths, target[:, :-1], target[:, 1:], lengths - 1)
-        return Batch(source, source_lengths, None, target, lengths)
+        return (target[:, :-1], target[:, 1:], lengths - 1) if self.shifted else (None, target, lengths)
 
     def targets(self, rows: np.ndarray, random: np.random.Generator | None) -> np.ndarray:
         """The places of the targets of rows."""

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from seqtrain.engine.checkpoint import Checkpoint, Checkpoints, parse_name, put_
 from seqtrain.engine.evaluate import evaluate
 from seqtrain.engine.processes import Team
 from seqtrain.engine.recorder import excerpt, line
+from seqtrain.engine.room import check_room
 from seqtrain.engine.trainer import Diverged
 from seqtrain.evaluation.comparison import best_baseline, verdict
 from seqtrain.machine.device import open_device
@@ -96,7 +98,7 @@ def train_until(
     log.info("%s\n%s; %s parameters on %s, %s", folder, parts.counts, f"{size:,}", job.device, trainer.precision)
     with closing(job.recorder):
         if checkpoint is None:
-            for text in parts.report.lines:
+            for text in chain(parts.report.lines, check_room(job.model, {"train": job.train, "valid": job.valid})):
                 log.info("  %s", text)
             figures = json.dumps(parts.report.figures, indent=1, ensure_ascii=False)
             checkpoints.files.replace("data.json", figures.encode())

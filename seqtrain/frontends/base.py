@@ -37,6 +37,10 @@ class Frontend(Embedding):
         """What the model behind it sees. options: the keys of the frontend's YAML file."""
         return spec
 
+    def left(self, lengths: Int[Tensor, " B"]) -> Int[Tensor, " B"]:
+        """How many positions are left of so many."""
+        return lengths
+
     @abstractmethod
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, x: Num[Tensor, "B S *F"], lengths: Int[Tensor, " B"]

@@ -43,6 +43,8 @@ class Conv(Frontend):
         self.one_vector = one_vector
         if self.image:
             assert isinstance(source, Reals)
+            rows, columns = (-(-side // 2**layers) for side in source.shape[1:])
+            self.grid = 1 if one_vector else rows * columns  # positions
             source, layers = Reals((source.shape[0] * PATCH**2,)), layers - 1
         super().__init__(source, size, dropout, word_dropout, scaled)
         kind = nn.Conv2d if self.image else nn.Conv1d
@@ -58,6 +60,13 @@ class Conv(Frontend):
     @classmethod
     def of(cls, spec: Spec, **options: Any) -> Spec:
         return spec._replace(many=True) if is_image(spec) and not options["one_vector"] else spec
+
+    def left(self, lengths: Int[Tensor, " B"]) -> Int[Tensor, " B"]:
+        if self.image:
+            return torch.full_like(lengths, self.grid)
+        for _ in self.layers:
+            lengths = (lengths + 1) // 2
+        return lengths
 
     def forward(
         self, x: Num[Tensor, "B S *F"], lengths: Int[Tensor, " B"]

@@ -27,9 +27,12 @@ class Stack(Frontend):
     def refuse(cls, spec: Spec) -> str | None:
         return super().refuse(spec) or (None if spec.many else f"it takes a sequence, not {spec.incoming}")
 
+    def left(self, lengths: Int[Tensor, " B"]) -> Int[Tensor, " B"]:
+        return (lengths + self.factor - 1) // self.factor
+
     def forward(
         self, x: Num[Tensor, "B S *F"], lengths: Int[Tensor, " B"]
     ) -> tuple[Float[Tensor, "B R E"], Int[Tensor, " B"]]:
         vectors = self.embed(x) * length_mask(lengths, x.size(1))[..., None]
         vectors = F.pad(vectors, (0, 0, 0, -x.size(1) % self.factor)).unflatten(1, (-1, self.factor)).flatten(2)
-        return self.dropout(self.merge(vectors)), (lengths + self.factor - 1) // self.factor
+        return self.dropout(self.merge(vectors)), self.left(lengths)

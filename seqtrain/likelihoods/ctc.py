@@ -39,6 +39,10 @@ class Ctc(Likelihood):
         log_probs = padded.masked_scatter(mask[..., None], output.scores.float().log_softmax(-1)).transpose(0, 1)
         return F.ctc_loss(log_probs, batch.target, lengths, sizes, self.blank, reduction="none", zero_infinity=True)
 
+    def needed(self, target: Int[Tensor, "B T"], lengths: Int[Tensor, " B"]) -> Int[Tensor, " B"]:
+        same = (target[:, 1:] == target[:, :-1]) & length_mask(lengths - 1, target.size(1) - 1)
+        return lengths + same.sum(1)
+
     def align(self, output: Output, batch: Batch) -> Float[Tensor, "B T R"]:
         """The probability of each target id at the positions that write it on the likeliest path, zero elsewhere."""
         assert batch.target is not None

@@ -30,7 +30,8 @@ from seqtrain.trees import join, map_tensors
 class Model(nn.Module):
     """takes and writes say which forms of data the model is made for (`Spec.incoming`, `Spec.form`); `decodes`, whether
     it reads its own outputs; `aligns`, whether it leaves it to the likelihood which of its positions is which output;
-    `attends`, whether `align` can say where it looks.
+    `attends`, whether `align` can say where it looks; `upsample`, how many positions it makes of each that the frontend
+    leaves.
     """
 
     spec: Spec
@@ -39,6 +40,7 @@ class Model(nn.Module):
     decodes: ClassVar[bool]
     aligns: ClassVar[bool] = False
     attends: ClassVar[bool] = False
+    upsample: int = 1
 
     @classmethod
     def refuse(cls, spec: Spec) -> str | None:
@@ -63,6 +65,10 @@ class Model(nn.Module):
     @abstractmethod
     def forward(self, batch: Batch, state: State = None) -> Output:
         """The scores of the batch's real target positions."""
+
+    def room(self, lengths: Int[Tensor, " B"]) -> Int[Tensor, " B"]:
+        """How many positions it scores of sources of such lengths, where the likelihood aligns them."""
+        return lengths
 
     def align(self, batch: Batch) -> Float[Tensor, "B T R"] | None:
         """How much each output position belongs to each source position that the frontend has left, where the model can
@@ -164,6 +170,11 @@ class Encoder(nn.Module):
     ) -> tuple[Float[Tensor, "B R H"], Int[Tensor, " B"]]:
         vectors, lengths = self.embedding(source, lengths)
         return self.backbone(vectors, lengths=lengths)[0], lengths
+
+    def left(self, lengths: Int[Tensor, " B"]) -> Int[Tensor, " B"]:
+        """How many vectors there are of sources of such lengths."""
+        embedding: Any = self.embedding
+        return embedding.left(lengths)
 
     def summary(self, states: Float[Tensor, "B R H"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B H"]:
         return self.backbone.last(states, lengths)

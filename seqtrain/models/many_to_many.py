@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from seqtrain.contract import Aligned, Batch, Free, Likelihood, Output, Spec, State, real
@@ -43,6 +43,9 @@ class ManyToMany(Model):
         """Of ids that end by themselves, one that aligns them."""
         free = isinstance(spec.form, Free) and spec.likelihood.values == "ids"
         return Ctc(spec.likelihood.outputs) if free else spec.likelihood
+
+    def room(self, lengths: Int[Tensor, " B"]) -> Int[Tensor, " B"]:
+        return self.upsample * self.encoder.left(lengths)
 
     def align(self, batch: Batch) -> Float[Tensor, "B T R"] | None:
         likelihood = self.spec.likelihood

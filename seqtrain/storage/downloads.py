@@ -57,9 +57,9 @@ def check(file: Path, content: bytes, expected: str, address: str) -> None:
         )
 
 
-def fetch_folder(name: str, folder: str) -> dict[str, bytes]:
-    """The files of a folder in a public archive (.tar.gz), by their paths in the folder, in order. Archives that are
-    made when they are asked for differ in their bytes: the checksum of such a one is that of `listing`.
+def fetch_folder(name: str, folder: str, ending: str = "") -> dict[str, bytes]:
+    """The files of a folder in a public archive (.tar.gz) whose names end so, by their paths in the folder, in order.
+    Archives that are made when they are asked for differ in their bytes: the checksum is that of `listing`.
 
     Raises `UserError` as `fetch` does, and where it is no such archive.
     """
@@ -67,7 +67,7 @@ def fetch_folder(name: str, folder: str) -> dict[str, bytes]:
     expected, address = registry()[name]
     if not file.is_file():
         download(name, file, None, address)
-    inside, read = re.compile(rf"(?:[^/]+/)?{re.escape(folder)}/(.+)"), dict[str, bytes]()
+    inside, read = re.compile(rf"(?:[^/]+/)?{re.escape(folder)}/(.+{re.escape(ending)})"), dict[str, bytes]()
     try:
         with tarfile.open(file) as archive:
             for member in archive:

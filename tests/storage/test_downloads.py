@@ -131,7 +131,7 @@ def test_a_text_may_lie_there_gzipped_and_is_checked(place: Path, monkeypatch: p
 def archive(place: Path, top: str = "set-1/") -> bytes:
     """A .tar.gz as a forge makes it; what its files' listing is."""
     texts = {"b.txt": b"two\n", "a/c.txt": b"one\n"}
-    place.parent.mkdir(parents=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(place, "w:gz") as file:
         for name, text in [*((f"{top}texts/{name}", text) for name, text in texts.items()), (f"{top}LICENSE", b"x")]:
             member = tarfile.TarInfo(name)
@@ -144,6 +144,8 @@ def archive(place: Path, top: str = "set-1/") -> bytes:
 def test_an_archive_is_checked_by_its_content(place: Path, monkeypatch: pytest.MonkeyPatch, top: str):
     register(monkeypatch, "http://127.0.0.1:9/nobody", archive(place, top))
     assert downloads.fetch_folder("set/file.txt", "texts") == {"a/c.txt": b"one\n", "b.txt": b"two\n"}
+    register(monkeypatch, "http://127.0.0.1:9/nobody", archive(place, top).splitlines(keepends=True)[0])
+    assert downloads.fetch_folder("set/file.txt", "texts", "c.txt") == {"a/c.txt": b"one\n"}
     register(monkeypatch, "http://127.0.0.1:9/nobody", b"another listing")
     with pytest.raises(UserError, match="wrong checksum"):
         downloads.fetch_folder("set/file.txt", "texts")
