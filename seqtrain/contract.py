@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -298,7 +299,13 @@ class MakeBackbone(Protocol):
 
 
 class Codec(ABC):
-    """Turns values of one kind (texts, labels, lists of numbers) into arrays of positions, and back."""
+    """Turns values of one kind (texts, labels, lists of numbers) into arrays of positions, and back.
+
+    endings: of the names of files that hold a value each. begins: how the content of such files begins.
+    """
+
+    endings: ClassVar[tuple[str, ...]] = ()
+    begins: ClassVar[tuple[bytes, ...]] = ()
 
     @property
     @abstractmethod
@@ -317,9 +324,13 @@ class Codec(ABC):
     def load_state(self, state: Any) -> None:
         """Takes what `state` gave. A stranger's may hold anything: raises an exception where `fit` learns no such."""
 
-    def load(self, line: str) -> Any:
-        """The value that a line of the input stands for: the line itself, or what is in the file of that name. Raises
-        `UserError` where it cannot be read."""
+    def load(self, line: Any) -> Any:
+        """The value that a line of the input stands for: the line itself, or what is in the file of that name; `bytes`
+        are the content of such a file. Raises `UserError` where it cannot be read."""
+        return line
+
+    def located(self, line: str, folder: Path) -> str:
+        """A line of an input in that folder; where it is the name of a file, with the folder."""
         return line
 
     @abstractmethod

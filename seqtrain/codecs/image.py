@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterable
 from copy import copy
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +16,11 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from seqtrain.codecs.ragged import Ragged
+from seqtrain.config import expanded
 from seqtrain.config.json_values import is_a
 from seqtrain.contract import Codec, Reals
-from seqtrain.reading.pictures import fitted, read_picture
+from seqtrain.reading.files import PIPED
+from seqtrain.reading.pictures import BEGINS, ENDINGS, decode, fitted, read_picture
 
 SAMPLE = 1000  # pictures that the colours' means are learned from
 
@@ -25,6 +29,8 @@ class Image(Codec):
     """A picture, in memory or in a file, as one position: three colours of `size` × `size` pixels, each shifted and
     scaled to the mean 0 and the deviation 1 of the training pictures. Pictures of other sizes are scaled, and cut at
     the longer side. shift: pixels by which a picture may be moved in training, at random, its edges drawn out."""
+
+    endings, begins = ENDINGS, BEGINS
 
     def __init__(self, size: int, shift: int):
         self.size, self.shift = size, shift
@@ -51,9 +57,11 @@ class Image(Codec):
             raise ValueError("image: expected finite means and positive deviations")
         self.mean, self.deviation = mean, deviation
 
-    def load(self, line: str) -> str:
-        read_picture(line)
-        return line
+    def load(self, line: Any) -> UInt8[np.ndarray, "H W 3"]:
+        return decode(io.BytesIO(line), PIPED) if isinstance(line, bytes) else read_picture(line)
+
+    def located(self, line: str, folder: Path) -> str:
+        return str(folder / expanded(line))
 
     def pixels(self, value: Any) -> UInt8[np.ndarray, "3 H W"]:
         """The colours of a picture, or of the file of that name."""

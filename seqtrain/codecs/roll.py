@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,12 @@ from jaxtyping import Int, Num
 from torch import Tensor
 
 from seqtrain.codecs.encoded import Encoded
+from seqtrain.config import expanded
 from seqtrain.config.json_values import is_a
 from seqtrain.contract import Batch, Codec, Reals
 from seqtrain.data.kinds import KEYS, LOWEST, Roll
+from seqtrain.reading.files import ending
+from seqtrain.reading.scores import ABC, MIDI
 from seqtrain.trees import map_tensors
 
 NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
@@ -24,6 +28,8 @@ BEGIN = -1  # fills the frame before a piece, which no piece has
 class PianoRoll(Codec):
     """A `Roll` as frames behind one that says that a piece begins. Learns how long frames are. max_length: frames that
     are kept."""
+
+    endings = (*MIDI, *ABC)
 
     def __init__(self, max_length: int):
         self.max_length = max_length
@@ -45,6 +51,9 @@ class PianoRoll(Codec):
         if not is_a(steps, int) or not is_a(tempo, float) or not 1 <= steps <= 1000 or not 1 <= tempo <= 1000:
             raise ValueError("a piano roll: expected steps and tempo from 1 to 1000")
         self.steps, self.tempo = steps, tempo
+
+    def located(self, line: str, folder: Path) -> str:
+        return str(folder / expanded(line)) if ending(line) in self.endings else line
 
     def encode(self, value: Roll) -> Int[np.ndarray, "T 88"]:
         return np.concatenate([np.full((1, KEYS), BEGIN, np.int8), value.frames[: self.max_length]])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from seqtrain.codecs.signal import Signal
+from seqtrain.config import expanded
 from seqtrain.data.kinds import Sound
-from seqtrain.reading.sounds import read_sound, resampled
+from seqtrain.reading.files import PIPED
+from seqtrain.reading.sounds import BEGINS, ENDINGS, decode, read_sound, resampled
 
 WINDOW, HOP = 0.025, 0.010  # seconds of a frame, and from frame to frame
 EMPHASIS = 0.97
@@ -28,6 +31,8 @@ class LogMel(Signal):
     Park et al. 2019, arXiv:1904.08779).
     """
 
+    endings, begins = ENDINGS, BEGINS
+
     def __init__(self, rate: int, mels: int, longest: float, speed: float, noise: float | None, masks: int):
         super().__init__()
         self.rate, self.mels, self.longest = rate, mels, longest
@@ -38,8 +43,13 @@ class LogMel(Signal):
     def settings(self) -> list[Any]:
         return [self.rate, self.longest]
 
-    def load(self, line: Sound | str) -> Sound:
+    def load(self, line: Sound | str | bytes) -> Sound:
+        if isinstance(line, bytes):
+            return decode(line, PIPED, self.longest)
         return read_sound(line, self.longest) if isinstance(line, str) else line
+
+    def located(self, line: str, folder: Path) -> str:
+        return str(folder / expanded(line))
 
     def read(self, value: Sound | str) -> Int[np.ndarray, " N"]:
         sound = self.load(value)

@@ -10,11 +10,12 @@ import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from seqtrain.config import LineError, UserError, expanded
 from seqtrain.config.quoting import typed
+from seqtrain.contract import Codec
 from seqtrain.reading.files import MAX_RECORD, check_encoding, encoding_hint, ending
 from seqtrain.reading.rows import DELIMITERS, json_object
 from seqtrain.reading.sentences import CONLL
@@ -23,13 +24,14 @@ from seqtrain.reading.tables import choose, form_of, open_table, read_lines
 
 BLOCK = 1024  # rows of a table that are answered together
 READ = 1 << 16  # bytes
+MOST = 1 << 28  # bytes of a file that is piped in
 
 
 class Block(NamedTuple):
     """Inputs that are answered together. numbers: the line or row that each of them is, from 1. rows: what stands in
     the input, by name; it goes out beside the answer."""
 
-    texts: Sequence[str]
+    texts: Sequence[Any]  # str, or bytes where a file came in
     numbers: Sequence[int]
     rows: Sequence[dict[str, Any]]
 
@@ -45,12 +47,28 @@ class Inputs(NamedTuple):
     a_token_a_row: bool = False  # the rows of a sentence are those of its tokens
 
 
-def open_inputs(cfg: dict[str, Any], field: str | None, whole: Sequence[str] = ()) -> Inputs:
+def open_inputs(cfg: dict[str, Any], field: str | None, codec: Codec | None) -> Inputs:
     """Opens the input of a configuration. field: what of a record of the training data the task answers; it names the
-    column that is read. None: lines are handed on as they are. whole: endings of files that are one input each."""
-    name, data = cfg["input"], cfg["data"]
-    if ending(name) in whole and cfg["input_format"] is None:
+    column that is read. None: lines are handed on as they are. codec: of what is answered. Where the names of its files
+    stand in the input, they are looked for beside it; those of lines in the current folder first."""
+    name = cfg["input"]
+    if codec is None or not codec.endings:
+        return open_lines_or_table(cfg, field)
+    if ending(name) in codec.endings and cfg["input_format"] is None:
         return Inputs("text", ["input"], iter([Block([name], [1], [{"input": name}])]))
+    inputs = open_lines_or_table(cfg, field, codec.begins if name == "-" else ())
+    folder = Path() if name == "-" else expanded(name).parent
+
+    def place(text: Any) -> Any:
+        if not isinstance(text, str) or not text.strip():
+            return text
+        return text if inputs.form == "text" and os.path.exists(text) else codec.located(text, folder)
+
+    return inputs._replace(blocks=(block._replace(texts=[*map(place, block.texts)]) for block in inputs.blocks))
+
+
+def open_lines_or_table(cfg: dict[str, Any], field: str | None, begins: tuple[bytes, ...] = ()) -> Inputs:
+    name, data = cfg["input"], cfg["data"]
     form = cfg["input_format"] or form_by_name(name, data.get("format"))
     encoding = cfg["encoding"] or ("utf-8" if name == "-" else data.get("encoding", "utf-8"))
     check_encoding(encoding, "encoding")
@@ -65,7 +83,7 @@ def open_inputs(cfg: dict[str, Any], field: str | None, whole: Sequence[str] = (
     column = column_of(cfg, field)
     if form == "text":
         no_column = column if cfg["input_format"] is None else None
-        return Inputs("text", ["input"], text_blocks(name, encoding, no_column))
+        return Inputs("text", ["input"], text_blocks(name, encoding, no_column, begins))
     if form == "jsonl":
         return Inputs("jsonl", None, json_blocks(name, encoding, column))
     table = open_table(table_path(name), "input", {"column": column}, form, encoding)
@@ -98,11 +116,17 @@ def form_by_name(name: str, trained: str | None) -> str:
 # ------------------------------------------------------------------------------------------------ lines
 
 
-def text_blocks(name: str, encoding: str, column: str | int | None) -> Iterator[Block]:
+def text_blocks(name: str, encoding: str, column: str | int | None, begins: tuple[bytes, ...] = ()) -> Iterator[Block]:
     """Lines, in which \\n, \\r and \\\\ stand for a line end, a carriage return and a backslash, as in what goes out.
-    column: what must not be the name of a column in the first line, as if the input were a table."""
-    number = 1
-    for lines in line_blocks(name, encoding):
+    column: what must not be the name of a column in the first line, as if the input were a table. begins: of files that
+    are the input as a whole, as bytes."""
+    number, raw, first = 1, raw_blocks(name), b""
+    while any(len(first) < len(mark) and mark.startswith(first) for mark in begins) and (block := next(raw, b"")):
+        first += block
+    if begins and first.startswith(begins):
+        yield Block([whole(first, raw)], [1], [{"input": name}])
+        return
+    for lines in line_blocks(name, encoding, chain([first] if first else [], raw)):
         if number == 1 and column is not None:
             check_no_table(lines[0], column, name)
         texts = [unescaped(line) for line in lines]
@@ -177,11 +201,21 @@ def csv_lines(table: Any) -> list[str]:
     return table.to_csv(index=False).removesuffix("\n").split("\n")
 
 
-def line_blocks(name: str, encoding: str) -> Iterator[list[str]]:
+def whole(first: bytes, raw: Iterator[bytes]) -> bytes:
+    """All of what comes in."""
+    parts, size = [first], len(first)
+    for block in raw:
+        parts.append(block)
+        if (size := size + len(block)) > MOST:
+            raise LineError(1, f"more than {MOST >> 20:,} MiB came in; write them into a file, and give input=FILE")
+    return b"".join(parts)
+
+
+def line_blocks(name: str, encoding: str, raw: Iterator[bytes] | None = None) -> Iterator[list[str]]:
     """The lines of a file, or of standard input where the name is -, in blocks of what is there to be read. \\n ends a
-    line, or \\r\\n; in a text without any \\n, \\r does."""
+    line, or \\r\\n; in a text without any \\n, \\r does. raw: the bytes of it, where that has been opened."""
     end, rest, size, number = "\n", [], 0, 1
-    for text in chain(decoded(unpacked(raw_blocks(name), name), name, encoding), [None]):
+    for text in chain(decoded(unpacked(raw or raw_blocks(name), name), name, encoding), [None]):
         last = text is None
         rest.append(text or "")
         size += len(rest[-1])

@@ -81,7 +81,7 @@ class Loaded(Assembly):
         return names.index(str(wanted))
 
     def answers(
-        self, texts: Sequence[str], numbers: Sequence[int] | None = None, details: bool = False
+        self, texts: Sequence[Any], numbers: Sequence[int] | None = None, details: bool = False
     ) -> list[dict[str, Any]]:
         """Returns the answer to each text as a dict; for a table of time series, the rows of the forecasts.
 

@@ -27,7 +27,7 @@ def predict(cfg: Config, checkpoint: Path) -> None:
     loaded = Loaded(cfg, checkpoint)
     task = loaded.task
     tagged = "tagged" in task.kinds
-    inputs = open_sentences(cfg, "tokens") if tagged else open_inputs(cfg, task.field, task.inputs)
+    inputs = open_sentences(cfg, task.prompted) if tagged else open_inputs(cfg, task.field, task.prompted)
     form, cuts = output_form(cfg, inputs.form), 0
     if form in CONLL and not tagged:
         raise UserError(f"format={form}: it holds tagged sentences, which task=tagging writes")

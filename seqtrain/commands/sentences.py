@@ -9,6 +9,7 @@ from typing import Any
 
 from seqtrain.commands.inputs import BLOCK, Block, Inputs, line_blocks, open_inputs, table_path
 from seqtrain.config import LineError
+from seqtrain.contract import Codec
 from seqtrain.reading.conll import blocks
 from seqtrain.reading.files import check_encoding, ending
 from seqtrain.reading.rows import json_object
@@ -19,13 +20,12 @@ Row = dict[str, Any]
 TOGETHER = 256  # sentences that are answered together
 
 
-def open_sentences(cfg: dict[str, Any], field: str) -> Inputs:
-    """The sentences of an input; those that stand in a line or a cell each are read as any text is. field: see
-    `inputs.open_inputs`."""
+def open_sentences(cfg: dict[str, Any], codec: Codec) -> Inputs:
+    """The sentences of an input; those that stand in a line or a cell each are read as any text is. codec: of them."""
     name, data, chosen = cfg["input"], cfg["data"], {} if cfg["column"] is None else {"tokens": cfg["column"]}
     form = cfg["input_format"] or form_by_name(name, data)
     if form not in (*CONLL, "jsonl") and (form == "text" or "sentence" not in data):
-        return open_inputs(cfg, field)
+        return open_inputs(cfg, "tokens", codec)
     encoding = cfg["encoding"] or ("utf-8" if name == "-" else data.get("encoding", "utf-8"))
     check_encoding(encoding, "encoding")
     choice = Choice.of(data | chosen)

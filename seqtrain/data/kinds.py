@@ -194,7 +194,7 @@ class Pictured(NamedTuple):
     captions: tuple[str, ...]
 
     @classmethod
-    def parse(cls, line: str) -> "Pictured":
+    def parse(cls, line: Any) -> "Pictured":
         return cls(line, ("",))
 
 

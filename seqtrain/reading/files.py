@@ -25,6 +25,7 @@ COMMON_ENCODINGS = [
     *("cp932", "euc-jp", "gb18030", "big5", "euc-kr"),
 ]
 Bytes = bytes | mmap.mmap
+PIPED = "standard input"  # what messages call what came in there
 
 
 class File(NamedTuple):

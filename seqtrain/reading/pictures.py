@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8
@@ -12,20 +12,29 @@ from jaxtyping import UInt8
 from seqtrain.config import UserError
 from seqtrain.reading.files import find
 
+ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
+BEGINS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
+
 
 def read_picture(name: str, setting: str = "input") -> UInt8[np.ndarray, "H W 3"]:
     """The colours of a picture, turned as its camera says. Raises `UserError` where it cannot be read, or its name ends
     as that of another format."""
+    with find(name, setting).open("rb") as file:
+        return decode(file, name)
+
+
+def decode(content: BinaryIO, name: str) -> UInt8[np.ndarray, "H W 3"]:
+    """The colours in the content of a file. Its pixels are counted by the header before any is decoded."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    path = find(name, setting)
+    bomb = Image.DecompressionBombWarning
     try:
-        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning), Image.open(path) as file:
+        with warnings.catch_warnings(action="error", category=bomb), Image.open(content) as file:
             check_ending(name, str(file.format))
             return np.asarray(opaque(ImageOps.exif_transpose(file)).convert("RGB"))
     except UnidentifiedImageError:
         raise UserError(f"{name}: no picture that can be read; expected PNG, JPEG, GIF, WebP, BMP or TIFF") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except (Image.DecompressionBombError, bomb):
         raise UserError(f"{name}: the picture has too many pixels; make it smaller or leave it out") from None
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises of damaged files
         raise UserError(

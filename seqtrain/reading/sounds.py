@@ -13,29 +13,32 @@ from jaxtyping import Float, Int
 
 from seqtrain.config import UserError
 from seqtrain.data.kinds import Sound
-from seqtrain.reading.files import content, find
+from seqtrain.reading.files import Bytes, content, find
 
+ENDINGS = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 BEGINS = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf3")  # of files that hold a recording
+UNKNOWN = 0x7FFF0000  # bytes: a header that says so many, or more, was written into a pipe, ahead of the samples
 TAPS = 16  # zero crossings of the filter on either side
 
 
 def read_sound(name: str, longest: float) -> Sound:
     """The recording in a file, its channels mixed. longest: seconds; a longer one is refused before it is decoded.
     Raises `UserError` with the name of the file and what to do."""
-    return decode(bytes(content(find(name, "sound"), name)), name, longest)
+    return decode(content(find(name, "sound"), name), name, longest)
 
 
-def decode(data: bytes, name: str, longest: float) -> Sound:
+def decode(data: Bytes, name: str, longest: float) -> Sound:
     """The recording in the content of a file."""
     if not data:
         raise UserError(f"{name}: the file is empty; leave it out, or record it again")
     try:
-        with wave.open(io.BytesIO(data)) as file:
-            rate, width, count = file.getframerate(), file.getsampwidth(), file.getnframes()
+        with wave.open(opened := as_file(data)) as file:
+            channels, width, rate, count, *_ = file.getparams()
+            if count * width * channels >= UNKNOWN:
+                count = (len(data) - opened.tell()) // (width * channels)
             check_length(name, count / rate, longest)
             read = file.readframes(count)
-            channels = file.getnchannels()
-    except (wave.Error, EOFError, ZeroDivisionError) as error:
+    except (wave.Error, EOFError, ZeroDivisionError, ValueError) as error:
         return decode_other(data, name, longest, str(error))
     check_whole(name, count / rate, len(read) / (width * channels * rate))
     return Sound(name, rate, mixed(integers(read, width).reshape(-1, channels), name))
@@ -48,9 +51,14 @@ def integers(data: bytes, width: int) -> Int[np.ndarray, " N"]:
     return np.frombuffer(data, np.uint8).reshape(-1, width)[:, -2:].copy().view("<i2")[:, 0]
 
 
-def decode_other(data: bytes, name: str, longest: float, problem: str) -> Sound:
+def as_file(data: Bytes) -> Any:
+    """What reads bytes from memory, or from the file that they are mapped from."""
+    return io.BytesIO(data) if isinstance(data, bytes) else data
+
+
+def decode_other(data: Bytes, name: str, longest: float, problem: str) -> Sound:
     """By soundfile: FLAC, MP3, OGG, and WAV that is no PCM. problem: why it is no plain WAV."""
-    if not data.startswith(BEGINS):
+    if not data[:4].startswith(BEGINS):
         raise UserError(f"{name}: this is no recording: neither WAV ({problem}) nor FLAC, OGG or MP3")
     try:
         import soundfile  # pyright: ignore[reportMissingImports]
@@ -60,7 +68,7 @@ def decode_other(data: bytes, name: str, longest: float, problem: str) -> Sound:
             "pip install 'seqtrain[sound]'"
         ) from None
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with soundfile.SoundFile(as_file(data)) as file:
             rate, count = file.samplerate, len(file)
             check_length(name, count / rate, longest)
             samples = file.read(dtype="int16", always_2d=True)

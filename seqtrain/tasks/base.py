@@ -37,7 +37,6 @@ class Task:
     copies: whether much of a target stands in its source.
     form: how many positions come out; where that is free, a decoder reads what it has written.
     columns: of an answer of `predict`, what a table of answers shows.
-    inputs: endings of files that are an input each, as a whole.
     """
 
     kinds: ClassVar[tuple[str, ...]]
@@ -49,11 +48,10 @@ class Task:
     copies: ClassVar[bool] = False
     form: Fixed | Aligned | Free = Free()
     columns: ClassVar[tuple[str, ...]] = ("output",)
-    inputs: ClassVar[tuple[str, ...]] = ()
     label_smoothing: float = 0.0
     monitor: str
     source: Any = None  # Codec | None
-    target: Any  # Codec
+    target: Any = None  # Codec; None for series
     spec: Spec
 
     # ------------------------------------------------------------------------------------------------ data
@@ -185,19 +183,25 @@ class Task:
         series, which are lines of several kinds."""
         return self.fields[self.source is None]
 
-    def parse(self, line: str, number: int) -> Any:
-        """The record that a line asks for, its target unknown. number: of the line, for a `LineError`."""
+    @property
+    def prompted(self) -> Any:
+        """The codec of what `predict` is given."""
+        return self.target if self.source is None else self.source
+
+    def parse(self, line: Any, number: int) -> Any:
+        """The record that a line, or the content of a file, asks for; its target is unknown. number: of the line, for a
+        `LineError`."""
         try:
             value = line if self.source is None else self.source.load(line)
         except UserError as error:
             raise LineError(number, str(error).removeprefix("data: ")) from None
         return RECORDS[self.kinds[0] if self.sources is None else self.kind].parse(value)
 
-    def blank(self, line: str) -> bool:
+    def blank(self, line: Any) -> bool:
         """Whether there is nothing in a line to answer; training leaves such texts out."""
         return not line.strip()
 
-    def header(self, line: str) -> str | None:
+    def header(self, line: Any) -> str | None:
         """What stands above the answers where `line` is the head of a table, whose rows `predict` takes all at once;
         None where each line is answered by itself."""
         return None
@@ -212,8 +216,8 @@ class Task:
         """What a decoder begins with: the mark before the target."""
         return self.target.encode("")[:-1]
 
-    def predict(self, model: Any, lines: list[str], decoder: Any) -> list[dict[str, Any]]:
-        """Answers raw lines of text. Each answer has the key "output", what a reader wants, and details beside it."""
+    def predict(self, model: Any, lines: list[Any], decoder: Any) -> list[dict[str, Any]]:
+        """Answers lines of text, or contents of files. Each answer has the key "output", what a reader wants, and details beside it."""
         answers = self.answers(model, [self.parse(line, number) for number, line in enumerate(lines, 1)], decoder)
         return [{"input": line, **answer} for line, answer in zip(lines, answers, strict=True)]
 

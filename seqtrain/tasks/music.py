@@ -21,7 +21,7 @@ from seqtrain.evaluation.synthesis import Sound
 from seqtrain.likelihoods.autoregressive import Autoregressive
 from seqtrain.reading.files import ending
 from seqtrain.reading.midi import Music as Notes
-from seqtrain.reading.scores import ABC, MIDI, read_rolls, to_notes
+from seqtrain.reading.scores import read_rolls, to_notes
 from seqtrain.tasks.base import Task
 
 ORDER = 5  # of the n-gram
@@ -38,7 +38,6 @@ class Music(Task):
     fields = ("roll", "roll")
     keys = ("roll", "roll")
     many = False
-    inputs = (*MIDI, *ABC)
 
     def __init__(self, transpose: int, max_length: int, monitor: str):
         self.target = self.roll = PianoRoll(max_length)
@@ -77,7 +76,7 @@ class Music(Task):
 
     def parse(self, line: str, number: int) -> Piece:
         try:
-            if ending(line.strip()) in self.inputs:
+            if ending(line.strip()) in self.roll.endings:
                 return Piece(line, read_rolls(line.strip(), "input", self.roll.steps)[0])
             return Piece(line, self.roll.parse(line))
         except (ValueError, UserError) as error:

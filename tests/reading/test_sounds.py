@@ -66,6 +66,18 @@ def test_two_hours_are_refused_by_the_header_alone():
         decode(bytes(header), "long.wav", 60.0)
 
 
+def test_a_long_file_is_not_read_and_a_recording_of_unknown_length_is_what_came(tmp_path: Path):
+    header = bytearray(wav(TONE))
+    header[40:44] = struct.pack("<I", 2**31 - 2**20)
+    with (tmp_path / "long.wav").open("wb") as file:
+        file.write(header)
+        file.truncate(2**31)  # takes no room on the disk
+    with pytest.raises(UserError, match=r"long\.wav: 134,152 s long"):
+        read_sound(str(tmp_path / "long.wav"), 60.0)
+    header[40:44] = struct.pack("<I", 2**32 - 1)
+    assert decode(bytes(header), "piped", 60.0).samples.tolist() == TONE[:, 0].tolist()
+
+
 def test_a_missing_recording_is_named_with_its_neighbour(tmp_path: Path):
     (tmp_path / "one.wav").write_bytes(wav(TONE))
     with pytest.raises(UserError, match=r"there is no such file; did you mean .*one\.wav"):

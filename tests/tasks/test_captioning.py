@@ -80,6 +80,8 @@ def test_a_run(tmp_path: Path, axes: dict[str, str], changes: dict[str, Any]):
     else:
         Pillow.new("RGB", (50, 40), (200, 0, 0)).save(tmp_path / "a.png")
         assert isinstance(loaded.predict(str(tmp_path / "a.png")), str)
+        (answer,) = loaded.answers([(tmp_path / "a.png").read_bytes()])
+        assert answer["output"] == loaded.predict(str(tmp_path / "a.png"))
         with pytest.raises(UserError, match="there is no such file"):
             loaded.predict(str(tmp_path / "b.png"))
 

@@ -109,7 +109,7 @@ def test_answers_are_written_into_a_file_each(loaded: Loaded, tmp_path: Path):
     text.write_text("C4\nA3\n")
     cfg = loaded.cfg | {"input": str(text), "output": str(tmp_path / "piece.mid"), "device": {"name": "cpu"}}
     cfg |= {"input_format": None, "format": None, "column": None, "encoding": None, "overwrite": False}
-    inputs = open_inputs(cfg, loaded.task.field, loaded.task.inputs)
+    inputs = open_inputs(cfg, loaded.task.field, loaded.task.prompted)
     with open_writer(cfg, inputs, (), None, loaded.task.files) as writer:
         for block in inputs.blocks:
             answers = loaded.answers(block.texts)
@@ -121,5 +121,5 @@ def test_answers_are_written_into_a_file_each(loaded: Loaded, tmp_path: Path):
         pytest.raises(UserError, match=r"piece\.mid: the file is there already; overwrite=true"),
     ):
         writer.write([{}], answers)
-    (block,) = open_inputs(cfg | {"input": str(names[0])}, "roll", loaded.task.inputs).blocks
+    (block,) = open_inputs(cfg | {"input": str(names[0])}, "roll", loaded.task.prompted).blocks
     assert block.texts == [str(names[0])]

@@ -1,5 +1,6 @@
 """Speech from recordings to texts: training that resumes exactly though examples change, and predictions from files."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import tiny
 import torch
 
-from seqtrain.commands import train
+from seqtrain.commands import inputs, predict, run_folder, train
 from seqtrain.commands.loaded import load
 from seqtrain.config import UserError
 from seqtrain.data.recordings import Recordings
@@ -55,6 +56,37 @@ def test_a_file_that_is_none_is_named_by_its_line(run: Path, tmp_path: Path):
     (tmp_path / "paths.txt").write_text(f"{tiny.OWN}/recordings/03.wav\nnone.wav\n")
     with pytest.raises(UserError, match=r"input, line 2: sound=none\.wav: there is no such file"):
         load(run).predict([f"{tiny.OWN}/recordings/03.wav", "none.wav"])
+
+
+def answered(run: Path, monkeypatch: pytest.MonkeyPatch, piped: bytes = b"", **how: str) -> list[str]:
+    """What mode=predict writes of an input, which may be piped in."""
+    cfg = run_folder.read_config(run) | {"overwrite": True, "output": str(run.parent / "out.txt")} | how
+    read, write = os.pipe()
+    os.write(write, piped)
+    os.close(write)
+    monkeypatch.setattr(inputs, "standard_input", lambda: read)
+    predict.predict(cfg, run)
+    os.close(read)
+    return (run.parent / "out.txt").read_text().splitlines()
+
+
+def test_paths_are_looked_for_beside_the_input_and_recordings_come_in_themselves(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    names = [f"recordings/{number:02}.wav" for number in range(3)]
+    (tmp_path / "lines").write_text("\n".join(names))
+    (tmp_path / "table.csv").write_text("path,note\n" + "\n".join(f"{name},x" for name in names))
+    (tmp_path / "objects.jsonl").write_text("\n".join(f'{{"path": "{name}"}}' for name in names))
+    (tmp_path / "recordings").symlink_to(tiny.OWN / "recordings")
+    expected = load(run).predict([str(tmp_path / name) for name in names])
+    for name in ("lines", "table.csv", "objects.jsonl"):
+        assert answered(run, monkeypatch, input=str(tmp_path / name), format="text") == expected
+    monkeypatch.chdir(tmp_path)
+    assert answered(run, monkeypatch, "\n".join(names).encode(), input="-") == expected
+    assert answered(run, monkeypatch, Path(names[1]).read_bytes(), input="-") == expected[1:2]
+    assert answered(run, monkeypatch, input=names[1]) == expected[1:2]
+    with pytest.raises(UserError, match=r"input, line 1: standard input: cut off"):
+        answered(run, monkeypatch, Path(names[1]).read_bytes()[:-200], input="-")
 
 
 def test_missing_and_broken_files_of_a_table_are_named_a_line_each(tmp_path: Path):
