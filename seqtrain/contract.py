@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
 from seqtrain.codecs.ragged import Ragged
+from seqtrain.config import expanded
 from seqtrain.trees import map_tensors
 
 State = Any  # nested tuples of batch-first tensors; None at the beginning
@@ -331,7 +332,7 @@ class Codec(ABC):
 
     def located(self, line: str, folder: Path) -> str:
         """A line of an input in that folder; where it is the name of a file, with the folder."""
-        return line
+        return str(folder / expanded(line)) if self.endings else line
 
     @abstractmethod
     def encode(self, value: Any) -> Num[np.ndarray, "T *F"]: ...

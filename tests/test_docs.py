@@ -26,7 +26,8 @@ TEXTS = {name: file.read_text(encoding="utf-8") for name, file in PAGES.items()}
 SHORT = "trainer.max_steps=2 decode.max_length=5 decode.beam_size=2"
 SMALL = "data.size=500 data.valid_size=50 data.test_size=50"
 PUBLIC = (
-    r"(pendigits\w*|fsdd\w*|yesno|conll2000|ud_english_ewt|aeslc|e2e_nlg|multi30k|sst2|tinyshakespeare|etth\w+|weather)\b"
+    r"(pendigits\w*|fsdd\w*|yesno|conll2000|ud_english_ewt|aeslc|e2e_nlg|multi30k|sst2|tinyshakespeare|etth\w+"
+    r"|weather)\b"
 )
 ANSWERS = {"input=recent.csv": 1 + 3 * 14}  # a header; three shops, 14 days
 

@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterable
 from copy import copy
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from seqtrain.codecs.ragged import Ragged
-from seqtrain.config import expanded
 from seqtrain.config.json_values import is_a
 from seqtrain.contract import Codec, Reals
 from seqtrain.reading.files import PIPED
@@ -59,9 +57,6 @@ class Image(Codec):
 
     def load(self, line: Any) -> UInt8[np.ndarray, "H W 3"]:
         return decode(io.BytesIO(line), PIPED) if isinstance(line, bytes) else read_picture(line)
-
-    def located(self, line: str, folder: Path) -> str:
-        return str(folder / expanded(line))
 
     def pixels(self, value: Any) -> UInt8[np.ndarray, "3 H W"]:
         """The colours of a picture, or of the file of that name."""

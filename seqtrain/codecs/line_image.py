@@ -11,7 +11,7 @@ from seqtrain.codecs.signal import Signal
 from seqtrain.codecs.strokes import bounds, line_height
 from seqtrain.config import UserError
 from seqtrain.data.kinds import Ink
-from seqtrain.reading.pictures import read_picture
+from seqtrain.reading.pictures import ENDINGS, read_picture
 
 FINER = 4  # times that strokes are drawn larger, and then made smaller
 MARGIN, PEN = 0.1, 0.08  # of what is drawn, as shares of the height of the line
@@ -24,6 +24,8 @@ class PixelColumns(Signal):
     longest: columns of an image. In training, it is slanted by up to `slant`, and its width and height change by a
     share of up to `stretch`.
     """
+
+    endings = ENDINGS
 
     def __init__(self, height: int, longest: int, slant: float, stretch: float):
         super().__init__()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from seqtrain.codecs.signal import Signal
-from seqtrain.config import expanded
 from seqtrain.data.kinds import Sound
 from seqtrain.reading.files import PIPED
 from seqtrain.reading.sounds import BEGINS, ENDINGS, decode, read_sound, resampled
@@ -47,9 +45,6 @@ class LogMel(Signal):
         if isinstance(line, bytes):
             return decode(line, PIPED, self.longest)
         return read_sound(line, self.longest) if isinstance(line, str) else line
-
-    def located(self, line: str, folder: Path) -> str:
-        return str(folder / expanded(line))
 
     def read(self, value: Sound | str) -> Int[np.ndarray, " N"]:
         sound = self.load(value)

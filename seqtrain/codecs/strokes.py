@@ -25,6 +25,8 @@ class Strokes(Signal):
     to `turn` radians.
     """
 
+    endings = (".inkml", ".unp")
+
     def __init__(self, spacing: float | None, longest: int, slant: float, stretch: float, turn: float):
         super().__init__()
         self.spacing, self.longest = spacing, longest

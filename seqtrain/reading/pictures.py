@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -23,7 +23,7 @@ def read_picture(name: str, setting: str = "input") -> UInt8[np.ndarray, "H W 3"
         return decode(file, name)
 
 
-def decode(content: BinaryIO, name: str) -> UInt8[np.ndarray, "H W 3"]:
+def decode(content: Any, name: str) -> UInt8[np.ndarray, "H W 3"]:
     """The colours in the content of a file. Its pixels are counted by the header before any is decoded."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 

@@ -217,7 +217,8 @@ class Task:
         return self.target.encode("")[:-1]
 
     def predict(self, model: Any, lines: list[Any], decoder: Any) -> list[dict[str, Any]]:
-        """Answers lines of text, or contents of files. Each answer has the key "output", what a reader wants, and details beside it."""
+        """Answers lines of text, or contents of files. Each answer has the key "output", what a reader wants, and
+        details beside it."""
         answers = self.answers(model, [self.parse(line, number) for number, line in enumerate(lines, 1)], decoder)
         return [{"input": line, **answer} for line, answer in zip(lines, answers, strict=True)]
 
