@@ -73,7 +73,9 @@ class Several(Encoded):
     target: of all records, one after the other. counts: (N,) how many each record has.
     """
 
-    def __init__(self, records: Sequence[Any], source: Ragged, target: Ragged, counts: Int[np.ndarray, " N"]):
+    def __init__(
+        self, records: Sequence[Any], source: Ragged | Signals | None, target: Ragged, counts: Int[np.ndarray, " N"]
+    ):
         super().__init__(records, source, target, shifted=True)
         self.counts, self.firsts = counts, np.cumsum(counts) - counts
 

@@ -69,6 +69,9 @@ class Image(Codec):
     def encode_all(self, values: Iterable[Any]) -> Pictures:
         return Pictures(np.stack([self.pixels(value) for value in values]), self)
 
+    def shown(self, value: Any) -> list[str]:
+        return [""]  # a single position
+
     def decode(self, array: Float[np.ndarray, "1 3 H W"]) -> UInt8[np.ndarray, "H W 3"]:
         colours = np.moveaxis(array[0], 0, 2) * self.deviation + self.mean
         return np.clip(np.round(colours), 0, 255).astype(np.uint8)

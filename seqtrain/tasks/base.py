@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from seqtrain.codecs.encoded import Encoded
+from seqtrain.codecs.encoded import Encoded, Several
 from seqtrain.codecs.prepared import Column
 from seqtrain.codecs.ragged import Ragged
 from seqtrain.codecs.text import END
@@ -34,6 +35,7 @@ class Task:
     keys: the names of these codecs in a checkpoint.
     many: whether the source is a sequence.
     one_vocab: whether the codecs share their ids.
+    several: whether a record has several targets: training takes one of them, drawn anew in each epoch.
     copies: whether much of a target stands in its source.
     form: how many positions come out; where that is free, a decoder reads what it has written.
     columns: of an answer of `predict`, what a table of answers shows.
@@ -45,6 +47,7 @@ class Task:
     keys: ClassVar[tuple[str, str]] = ("source", "target")
     many: bool = True
     one_vocab: bool = False
+    several: ClassVar[bool] = False
     copies: ClassVar[bool] = False
     form: Fixed | Aligned | Free = Free()
     columns: ClassVar[tuple[str, ...]] = ("output",)
@@ -90,8 +93,15 @@ class Task:
         else:
             if self.source is not None:
                 self.source.fit(Column(records, source))
-            self.target.fit(Column(records, target))
+            self.target.fit(
+                chain.from_iterable(map(self.targets, records)) if self.several else Column(records, target)
+            )
         self.spec = self.described()
+
+    def targets(self, record: Any) -> Sequence[Any]:
+        """The targets of a record, as their codec reads them."""
+        found = getattr(record, self.fields[1])
+        return found if self.several else [found]
 
     def state(self) -> dict[str, Any]:
         """What `fit` learned, as JSON."""
@@ -125,6 +135,10 @@ class Task:
         """Records prepared for batching."""
         source, target = self.fields
         encoded = None if self.source is None else self.source.encode_all(Column(records, source))
+        if self.several:
+            targets = [self.targets(record) for record in records]
+            counts = np.array([len(some) for some in targets])
+            return Several(records, encoded, self.target.encode_all([*chain.from_iterable(targets)]), counts)
         return Encoded(records, encoded, self.target.encode_all(Column(records, target)), isinstance(self.form, Free))
 
     # ------------------------------------------------------------------------------------------------ metrics
@@ -261,8 +275,8 @@ class Task:
         weights between them, where the model has such and the codecs can tell."""
         if self.source is None:
             return None
-        codecs = zip((self.source, self.target), self.fields, strict=True)
-        sources, targets = (codec.shown(getattr(record, name)) for codec, name in codecs)
+        sources = self.source.shown(getattr(record, self.fields[0]))
+        targets = self.target.shown(self.targets(record)[0])
         if sources is None or targets is None:
             return None
         weights = model.align(self.examples([record]).batch(np.arange(1)).to(next(model.parameters()).device))
@@ -279,11 +293,14 @@ class Task:
     def details(self, model: Any, answer: dict[str, Any]) -> dict[str, Any]:
         """What else can be said of an answer of `predict`, at a cost: for each position of the output, that of the
         source which it looked at most, and how much."""
-        if self.source is None:
+        if self.source is None or not self.many:  # the places of a single thing have no names
             return {}
-        record = self.parse(answer["input"], 1)
-        found = self.align(model, record._replace(**{self.fields[1]: answer["output"]}))
+        found = self.align(model, self.answered(self.parse(answer["input"], 1), answer["output"]))
         return {} if found is None else {"alignment": tables.alignment(*found)}
+
+    def answered(self, record: Any, output: Any) -> Any:
+        """The record with an output in place of its target."""
+        return record._replace(**{self.fields[1]: (output,) if self.several else output})
 
     def show(self, model: Any, examples: Any, totals: Totals, decoder: Any) -> dict[str, Any]:
         """What is worth looking at, by title: texts (Markdown) and matplotlib figures."""
@@ -291,14 +308,18 @@ class Task:
         records = examples.records[:8]
         answers = self.answers(model, records, decoder)
         rows = [
-            (getattr(record, source), *(answer.get(name) for name in self.columns), getattr(record, target))
-            for record, answer in zip(records, answers, strict=True)
+            (self.title(record, row), *(answer.get(name) for name in self.columns), self.told(getattr(record, target)))
+            for row, (record, answer) in enumerate(zip(records, answers, strict=True))
         ]
         shown: dict[str, Any] = {"outputs": tables.markdown((source, *self.columns, target), rows)}
         for i, answer in enumerate(answers[:2], 1):  # drawing takes a third of a second each
-            if found := self.align(model, records[i - 1]._replace(**{target: answer["output"]})):
+            if found := self.align(model, self.answered(records[i - 1], answer["output"])):
                 shown[f"attention {i}"] = self.draw(records[i - 1], answer["output"], *found)
-        return shown
+        return shown | self.show_more(model, records, [answer["output"] for answer in answers])
+
+    def show_more(self, model: Any, records: Sequence[Any], outputs: Sequence[Any]) -> dict[str, Any]:
+        """What else is worth looking at of some records and their outputs, by title."""
+        return {}
 
     def draw(self, record: Any, output: str, sources: list[str], targets: list[str], weights: np.ndarray) -> Any:
         """A figure of what `align` has found of an output. record: with the true target."""
@@ -308,9 +329,21 @@ class Task:
         """Source, target and prediction of each record, as the rows of a table; of a forecast, each date."""
         outputs = dict(zip(totals.get("rows", ()), totals.get("outputs", ()), strict=True))
         return [
-            {"source": source, "target": target, "prediction": outputs[row]}
-            for row, (source, target) in enumerate(examples.records if outputs else [])
+            {
+                "source": self.title(record, row),
+                "target": self.told(getattr(record, self.fields[1])),
+                "prediction": self.told(outputs[row]),
+            }
+            for row, record in enumerate(examples.records if outputs else [])
         ]
+
+    def title(self, record: Any, row: int) -> str:
+        """What tables call a record: its source, where that has a name."""
+        return str(row) if isinstance(record[0], np.ndarray) else str(record[0])
+
+    def told(self, value: Any) -> str:
+        """A target or an output in a table; between several texts stands what is between tokens, or captions."""
+        return (" | " if self.several else " ").join([value] if isinstance(value, str) else value)
 
     def tables(self, totals: Totals) -> dict[str, list[dict[str, Any]]]:
         """What else of the measures is best read as a table, by name."""

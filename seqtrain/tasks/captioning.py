@@ -7,32 +7,29 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from seqtrain.codecs.attributes import Attributes, parsed
-from seqtrain.codecs.encoded import Several
 from seqtrain.codecs.image import Image
 from seqtrain.codecs.prepared import Column, Text
 from seqtrain.codecs.text import BEGIN
-from seqtrain.data.kinds import Described
-from seqtrain.evaluation import captions, plots, report, tables
+from seqtrain.evaluation import captions, plots, report
 from seqtrain.evaluation.baselines.nearest import nearest
-from seqtrain.evaluation.metrics import METRICS, Metric, Totals
+from seqtrain.evaluation.metrics import METRICS, Metric
 from seqtrain.tasks.base import Task
 
 METRICS |= {"cider_d": Metric("max", "0 to 10"), "nist": Metric("max", "bits"), "rouge_l": Metric("max", "0 to 100")}
-SHOWN = 8  # pictures
 
 
 class Captioning(Task):
     """Learns p(caption | picture), or p(caption | attributes). The loss is the cross-entropy of each item, the end mark
-    included. Of several captions of a picture, each epoch takes one at random.
+    included.
 
     A value of an attribute in `names` is written as the attribute's name, and put back into what the model writes.
     """
 
     kinds = ("pictures", "attributes")
     columns = ("output", "log_prob")
+    several = True
 
     def __init__(
         self,
@@ -55,15 +52,9 @@ class Captioning(Task):
         super().choose(kind)
         self.many = kind == "attributes"
 
-    def fit(self, records: Sequence[Any]) -> None:
-        self.choose("attributes" if isinstance(records[0], Described) else "pictures")
-        self.source.fit(Column(records, self.fields[0]))
-        self.target.fit([text for record in records for text in self.plain(record)])
-        self.spec = self.described()
-
-    def plain(self, record: Any) -> list[str]:
+    def targets(self, record: Any) -> list[str]:
         """The captions of a record as a model writes them."""
-        texts = [record.captions] if isinstance(record.captions, str) else list(record.captions)
+        texts = list(record.captions)
         for name, value in self.named(record):
             texts = [text.replace(value, mark(name)) for text in texts]
         return texts
@@ -74,12 +65,6 @@ class Captioning(Task):
             return []
         values = parsed(record.attributes)
         return [(name, values[name]) for name in self.names if values.get(name)]
-
-    def examples(self, records: Sequence[Any]) -> Any:
-        texts = [self.plain(record) for record in records]
-        target = self.target.encode_all([text for several in texts for text in several])
-        source = self.source.encode_all(Column(records, self.fields[0]))
-        return Several(records, source, target, np.array([len(several) for several in texts]))
 
     def report(self, records: dict[str, Sequence[Any]]) -> report.Report:
         return report.sizes(records)
@@ -117,42 +102,19 @@ class Captioning(Task):
             text = text.replace(mark(name), value)
         return text
 
-    def predictions(self, model: Any, examples: Any, totals: Totals, decoder: Any) -> list[dict[str, Any]]:
-        outputs = dict(zip(totals["rows"], totals["outputs"], strict=True))
-        return [
-            {"source": self.title(record, row), "target": " | ".join(record.captions), "prediction": outputs[row]}
-            for row, record in enumerate(examples.records)
-        ]
-
-    def title(self, record: Any, row: int) -> str:
-        """What a record is called: its attributes, or the name or the place of its picture."""
-        return record[0] if isinstance(record[0], str) else str(row)
-
-    def show(self, model: Any, examples: Any, totals: Totals, decoder: Any) -> dict[str, Any]:
-        records = examples.records[:SHOWN]
-        outputs = [answer["output"] for answer in self.answers(model, records, decoder)]
-        rows = [(self.title(record, i), outputs[i], record.captions[0]) for i, record in enumerate(records)]
-        shown: dict[str, Any] = {"captions": tables.markdown((self.fields[0], "output", "caption"), rows)}
+    def show_more(self, model: Any, records: Sequence[Any], outputs: Sequence[str]) -> dict[str, Any]:
         if self.kind == "attributes":
-            return shown | self.looks(model, records[0], outputs[0])
-        pictures = [np.moveaxis(self.source.pixels(record.picture), 0, 2) for record in records]
-        return shown | {"pictures": plots.captioned(pictures, outputs)} | self.looks(model, records[0], outputs[0])
-
-    @torch.inference_mode()
-    def looks(self, model: Any, record: Any, output: str) -> dict[str, Any]:
-        """A figure of what each word of an output looked at, where the model can tell."""
-        batch = self.examples([record._replace(captions=output)]).batch(np.arange(1))
-        weights = model.align(batch.to(next(model.parameters()).device)) if model.attends else None
-        if weights is None:
             return {}
-        items, weights = (
-            self.target.shown(self.plain(record._replace(captions=output))[0]),
-            weights[0].float().cpu().numpy(),
-        )
+        return {"pictures": plots.captioned([self.picture(record) for record in records], outputs)}
+
+    def draw(self, record: Any, output: str, sources: list[str], targets: list[str], weights: np.ndarray) -> Any:
         if self.kind == "attributes":
-            return {"attention": plots.attention(self.source.shown(record.attributes), items, weights)}
-        picture = np.moveaxis(self.source.pixels(record.picture), 0, 2)
-        return {"attention": plots.looks(picture, items, weights)}
+            return super().draw(record, output, sources, targets, weights)
+        return plots.looks(self.picture(record), targets, weights)
+
+    def picture(self, record: Any) -> np.ndarray:
+        """(H, W, 3) as a model sees it."""
+        return np.moveaxis(self.source.pixels(record.picture), 0, 2)
 
 
 def mark(name: str) -> str:

@@ -14,7 +14,7 @@ from seqtrain.codecs.text import BEGIN
 from seqtrain.data.kinds import Pair
 from seqtrain.evaluation import report, tables
 from seqtrain.evaluation.baselines.summaries import Template, lead
-from seqtrain.evaluation.metrics import METRICS, Metric, Totals
+from seqtrain.evaluation.metrics import METRICS, Metric
 from seqtrain.evaluation.rouge import SIGNATURE, rouge, words
 from seqtrain.tasks.base import Task
 
@@ -74,14 +74,7 @@ class Summarization(Task):
             parts.append(text.replace(text.strip(), f"**{text.strip()}**") if bold and text.strip() else text)
         return "".join(parts).strip()
 
-    def show(self, model: Any, examples: Any, totals: Totals, decoder: Any) -> dict[str, Any]:
-        records = examples.records[:8]
-        pairs = [
-            pair._replace(target=answer["output"])
-            for pair, answer in zip(records, self.answers(model, records, decoder), strict=True)
-        ]
-        rows = [
-            (pair.source, self.marked(model, pair), known.target) for pair, known in zip(pairs, records, strict=True)
-        ]
-        copies = tables.markdown(("source", "output, copies in bold", "target"), rows)
-        return super().show(model, examples, totals, decoder) | {"copied": copies}
+    def show_more(self, model: Any, records: Sequence[Pair], outputs: Sequence[str]) -> dict[str, Any]:
+        marked = [self.marked(model, Pair(pair.source, text)) for pair, text in zip(records, outputs, strict=True)]
+        rows = [(pair.source, text, pair.target) for pair, text in zip(records, marked, strict=True)]
+        return {"copied": tables.markdown(("source", "output, copies in bold", "target"), rows)}

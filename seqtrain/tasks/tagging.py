@@ -81,12 +81,8 @@ class Tagging(Task):
             )
         return record
 
-    def predictions(self, model: Any, examples: Any, totals: Totals, decoder: Any) -> list[dict[str, Any]]:
-        outputs = dict(zip(totals["rows"], totals["outputs"], strict=True))
-        return [
-            {"source": " ".join(record.tokens), "target": " ".join(record.tags), "prediction": " ".join(outputs[row])}
-            for row, record in enumerate(examples.records)
-        ]
+    def title(self, record: Tagged, row: int) -> str:
+        return " ".join(record.tokens)
 
     def show(self, model: Any, examples: Any, totals: Totals, decoder: Any) -> dict[str, Any]:
         outputs = dict(zip(totals["rows"], totals["outputs"], strict=True))

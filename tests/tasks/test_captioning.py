@@ -35,7 +35,7 @@ def fitted() -> Captioning:
 
 def test_names_are_left_to_the_attributes():
     task = fitted()
-    assert task.plain(MILLS[0]) == ["_name_ is in town", "Go to _name_"]
+    assert task.targets(MILLS[0]) == ["_name_ is in town", "Go to _name_"]
     assert "Mill" not in task.target.tokenizer.items
     ids = task.target.tokenizer.encode("_name_ is by the river")
     assert task.written(Described("name[A B]", ("",)), ids) == "A B is by the river"
