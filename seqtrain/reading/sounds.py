@@ -38,8 +38,8 @@ def decode(data: Bytes, name: str, longest: float) -> Sound:
                 count = (len(data) - opened.tell()) // (width * channels)
             check_length(name, count / rate, longest)
             read = file.readframes(count)
-    except (wave.Error, EOFError, ZeroDivisionError, ValueError) as error:
-        return decode_other(data, name, longest, str(error))
+    except (wave.Error, EOFError, ZeroDivisionError, ValueError, RuntimeError) as error:  # RuntimeError: a wrong size
+        return decode_other(data, name, longest, str(error) or "sizes that cannot be")
     check_whole(name, count / rate, len(read) / (width * channels * rate))
     return Sound(name, rate, mixed(integers(read, width).reshape(-1, channels), name))
 

@@ -12,7 +12,6 @@ from typing import Any
 from seqtrain.engine.checkpoint import Checkpoints
 
 HERE = Path(__file__).parent
-TASKS = ("sentiment", "translation", "generation", "forecasting")
 OWN = HERE.parent / "data" / "own"
 WORDS = [
     *("device=cpu", "device.threads=1", "model.hidden_size=8", "model.dropout=0.3", "optimizer.lr=0.02"),
@@ -37,7 +36,19 @@ OF_TASK = {
         "task.horizon=4",
         "task.period=4",
     ],
+    "speech": [
+        "data=recordings",
+        *(f"data.{split}={OWN / 'recordings.csv'}" for split in ("train", "valid", "test")),
+        "model.embedding_size=8",
+    ],
+    "captioning": ["data.size=12", "data.valid_size=5", "data.test_size=5", "model.embedding_size=8"],
+    "tunes": ["data=abc", f"data.train={OWN / 'tunes.abc'}", "model.embedding_size=8", "task.window=16"],
+    "summarization": ["data.size=24", "data.valid_size=9", "data.test_size=7", "model.embedding_size=8"],
+    "tagging": ["data=tagged", f"data.train={OWN / 'tagged.conll'}", "model.embedding_size=8"],
+    "music": ["data=scores", f"data.train={OWN / 'scores'}", "data.steps=2", "model.embedding_size=8", "task.window=8"],
 }
+TASKS = ("sentiment", "translation", "generation", "forecasting")  # of the short form
+MORE = tuple(task for task in OF_TASK if task not in TASKS)
 
 
 def words(task: str, place: Path, *more: str) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from harness import TASKS, Server, differences, serving, words
+from harness import MORE, TASKS, Server, differences, serving, words
 
 from seqtrain.commands import train
 from seqtrain.contract import Batching
@@ -41,10 +41,10 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 def test_signals_at_random_moments(server: Server, tmp_path: Path, scale: int) -> None:
     """From the first checkpoint on: the step ends, all is saved, the command that goes on is printed, and it does."""
-    chance, ends = random.Random("signals"), []
+    chance, ends, tasks = random.Random("signals"), [], [*TASKS, *MORE]
     for i in range((1, 24)[scale]):
-        task, number, folder = TASKS[i % 4], SIGNALS[i % len(SIGNALS)], tmp_path / str(i)
-        if i < 4:
+        task, number, folder = tasks[i % len(tasks)], SIGNALS[i % len(SIGNALS)], tmp_path / str(i)
+        if i < len(tasks):
             code, told = server.run(words(task, tmp_path / task), tmp_path)
             assert code == 0, told
         folder.mkdir()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import TASKS, Server, differences, serving, words
+from harness import MORE, TASKS, Server, differences, serving, words
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +23,11 @@ def go(server: Server, task: str, folder: Path, kill: int | None = None, fresh: 
     return server.start(argv, folder, kill, fresh)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", [*TASKS, *MORE])
 def test_a_killed_run_is_resumed_to_the_last_bit(task: str, server: Server, tmp_path: Path, scale: int) -> None:
     """Kills in chains: a run is killed, its resumption is killed, and so on; then it may end."""
+    if task in MORE and not scale:
+        pytest.skip("in the long form")
     chance = random.Random(f"kills {task}")
     begin = time.monotonic()
     code, told = server.run(words(task, tmp_path / "whole"), tmp_path)

@@ -3,6 +3,7 @@
 import logging
 import random
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -269,8 +270,16 @@ def test_mutated_configurations_as_processes(trained: Path, tmp_path: Path, serv
 
 # ---------------------------------------------------------------------------------------------------- data
 
-FILES = {"sentiment": "labelled.csv", "translation": "pairs.tsv", "generation": "text.txt", "forecasting": "series.csv"}
-DATA = {"sentiment": "labelled", "translation": "pairs", "generation": "text", "forecasting": "series"}
+FILES = {
+    **{"sentiment": "labelled.csv", "translation": "pairs.tsv", "generation": "text.txt", "forecasting": "series.csv"},
+    **{"tagging": "tagged.conll", "tunes": "tunes.abc", "music": "scores/00.mid"},
+    **{"speech": "recordings/00.wav", "captioning": "handwriting/00.png"},
+}
+DATA = {
+    **{"sentiment": "labelled", "translation": "pairs", "generation": "text", "forecasting": "series"},
+    **{"tagging": "tagged", "tunes": "abc", "music": "scores", "speech": "recordings", "captioning": "pictures"},
+}
+TABLES = {"speech": "path,text\n{name},one\n", "captioning": "picture,caption\n{name},a one\n"}  # that name the file
 BYTES = st.sampled_from(
     [
         b"",
@@ -305,38 +314,49 @@ def replaced(content: bytes, changes: list[tuple[int, int, bytes]]) -> bytes:
     return content
 
 
-def test_mutated_data(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    outcomes, told = [], []
+def mutated(place: Path, name: str, changes: list[tuple[int, int, bytes]]) -> dict[str, str]:
+    """Writes a file that was changed, and settings of data that read it; a single record is all of each split."""
+    file = place / Path(FILES[name]).name
+    file.write_bytes(replaced((OWN / FILES[name]).read_bytes(), changes))
+    if name in TABLES:
+        table = file.with_suffix(".csv")
+        table.write_text(TABLES[name].format(name=file.name))
+        file = table
+    splits = ("train", "valid", "test") if name in TABLES or name == "music" else ("train",)
+    return dict.fromkeys(splits, str(file))
 
-    @examples(request, 500, 20)
+
+def test_mutated_data(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    outcomes, told = Counter[str](), []
+
+    @examples(request, 500, 30)
     @given(st.sampled_from(sorted(FILES)), cuts())
     def check(name: str, changes: list[tuple[int, int, bytes]]) -> None:
-        file = tmp_path / FILES[name]
-        file.write_bytes(replaced((OWN / FILES[name]).read_bytes(), changes))
-        cfg = tiny.config(name, {"data": DATA[name]}, data__train=str(file))
+        files = {f"data__{split}": file for split, file in mutated(tmp_path, name, changes).items()}
+        cfg = tiny.config(name, {"data": DATA[name]}, **files)
         try:
             parts = Assembly(cfg)
             task, records = parts.task, parts.records
             task.report(records)
             for split, found in records.items():
                 next(Loader.of(task.examples(found), Batching(4, None), 0 if split == "train" else None).epoch(), None)
-            outcomes.append("read")
+            outcomes[f"{name} read"] += 1
         except UserError as error:
-            outcomes.append("refused")
+            outcomes[f"{name} refused"] += 1
             told.append(str(error))
 
     check()
     assert all(10 < len(text) < 3000 for text in told)
-    print(f"data: {outcomes.count('read')} read, {outcomes.count('refused')} refused")
+    print("data:", ", ".join(f"{count} {what}" for what, count in sorted(outcomes.items())))
 
 
 def test_mutated_data_as_processes(tmp_path: Path, server: Server, scale: int) -> None:
     codes = []
     found = draws(st.tuples(st.sampled_from(sorted(FILES)), cuts()), (1, 30)[scale])
     for i, (name, changes) in enumerate(found):
-        file = tmp_path / f"{i}-{FILES[name]}"
-        file.write_bytes(replaced((OWN / FILES[name]).read_bytes(), changes))
-        data = [f"data={DATA[name]}", f"data.train={file}"]
+        (tmp_path / str(i)).mkdir()
+        files = mutated(tmp_path / str(i), name, changes)
+        data = [f"data={DATA[name]}", *(f"data.{split}={file}" for split, file in files.items())]
         data += ["data.id=shop", "data.known=[holiday]"] if name == "forecasting" else []
         own = [word for word in OF_TASK[name] if not word.startswith("data")]
         argv = [*words(name, tmp_path / f"run-{i}", "trainer.max_steps=2"), *own, *data]

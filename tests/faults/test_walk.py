@@ -15,7 +15,7 @@ from typing import Any
 
 import hostile
 import pytest
-from harness import TASKS, Server, serving, words
+from harness import MORE, OWN, TASKS, Server, serving, words
 from hostile import Case
 
 from seqtrain.codecs.prepared import Column, fitted, tokenized
@@ -24,7 +24,11 @@ from seqtrain.config import UserError
 from seqtrain.data.kinds import Pair
 
 SECONDS, MIB, PATIENCE = 2.0, 1024, 60.0  # of a processor, beyond what the command takes of a good folder; of the clock
-INPUT = {"sentiment": "good\n", "translation": "one\n", "generation": "the\n", "forecasting": f"{list(range(20))}\n"}
+INPUT = {
+    **{"sentiment": "good\n", "translation": "one\n", "generation": "the\n", "forecasting": f"{list(range(20))}\n"},
+    **{"speech": f"{OWN / 'recordings' / '00.wav'}\n", "captioning": f"{OWN / 'handwriting' / '00.png'}\n"},
+    **{"tunes": "M:4/4\\nK:C\\nC D\n", "summarization": "one two\n", "tagging": "two soups\n", "music": "C4+E4\n"},
+}
 DEVICE = ("device.name=cpu", "device.threads=1")
 
 
@@ -134,7 +138,7 @@ def swapping(run: Path, name: str | None, out: Path) -> Iterator[None]:
         thread.join()
 
 
-@pytest.fixture(scope="module", params=TASKS)
+@pytest.fixture(scope="module", params=[*TASKS, *MORE])
 def task(request: pytest.FixtureRequest, scale: int) -> str:
     if not scale and request.param != TASKS[0]:
         pytest.skip("in the long form")

@@ -46,6 +46,7 @@ MISTAKES = {
     b"": "the file is empty; leave it out",
     wav(TONE)[:-4000]: r"cut off: its header says 0.5 s, and 0.2 s are there; copy it again",
     wav(TONE[:0]): "there is no sample in it",
+    wav(TONE)[:12] + b"\0" + wav(TONE)[12:]: r"this is no plain WAV \(sizes that cannot be\); FLAC",
     b"path,text\na.wav,one\n": r"this is no recording: neither WAV \(.*\) nor FLAC, OGG or MP3",
     wav(np.zeros((200_000, 1), np.int16), rate=100): r"2,000 s long; at most 60 s are read \(sound.longest\): cut it",
 }
