@@ -31,24 +31,22 @@ def predict(cfg: Config, checkpoint: Path) -> None:
     form, cuts = output_form(cfg, inputs.form), 0
     if form in CONLL and not tagged:
         raise UserError(f"format={form}: it holds tagged sentences, which task=tagging writes")
-    blocks = together(inputs.blocks, task)
-    first = next(blocks, None)
-    header = first and task.header(first.texts[0])
     hidden = cfg["output"] in (None, "-") and sys.stdout.isatty()
-    with (
-        open_writer(cfg, inputs, task.columns if header is None else (), header, task.files) as writer,
-        bar(None, "line", "predict", hidden=hidden) as shown,
-    ):
-        for block in chain([first] if first else [], blocks):
-            answers = loaded.answers(block.texts, block.numbers, details=form == "jsonl")
-            if header is None:
-                writer.write(block.rows, answers)
-            else:  # the answers to a table of series are rows of their own
-                writer.write(
-                    [without(answer, "output") for answer in answers], [{"output": a["output"]} for a in answers]
-                )
-            cuts = loaded.warn_of_cuts(answers, block.numbers, cuts)
-            shown.update(len(block.texts))
+    with bar(None, "line", "predict", hidden=hidden) as shown:
+        blocks = together(inputs.blocks, task)
+        found = ((block, loaded.answers(block.texts, block.numbers, details=form == "jsonl")) for block in blocks)
+        first = next(found, None)  # before the output is opened, which a mistake in the input is to leave alone
+        header = first and task.header(first[0].texts[0])
+        columns = task.columns if header is None else ()
+        with open_writer(cfg, inputs, columns, header, task.files) as writer:
+            for block, answers in chain([first] if first else [], found):
+                if header is None:
+                    writer.write(block.rows, answers)
+                else:  # the answers to a table of series are rows of their own
+                    rows = [without(answer, "output") for answer in answers]
+                    writer.write(rows, [{"output": answer["output"]} for answer in answers])
+                cuts = loaded.warn_of_cuts(answers, block.numbers, cuts)
+                shown.update(len(block.texts))
     if cuts > SHOWN_CUTS:
         log.warning("%s inputs in all are longer than what is read", f"{cuts:,}")
 

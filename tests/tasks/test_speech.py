@@ -85,8 +85,10 @@ def test_paths_are_looked_for_beside_the_input_and_recordings_come_in_themselves
     assert answered(run, monkeypatch, "\n".join(names).encode(), input="-") == expected
     assert answered(run, monkeypatch, Path(names[1]).read_bytes(), input="-") == expected[1:2]
     assert answered(run, monkeypatch, input=names[1]) == expected[1:2]
+    (run.parent / "out.txt").unlink()
     with pytest.raises(UserError, match=r"input, line 1: standard input: cut off"):
         answered(run, monkeypatch, Path(names[1]).read_bytes()[:-200], input="-")
+    assert not (run.parent / "out.txt").exists()
 
 
 def test_missing_and_broken_files_of_a_table_are_named_a_line_each(tmp_path: Path):
