@@ -102,10 +102,10 @@ def prefix_search(log_probs: Float[Tensor, "T O"], blank: int, beam_size: int) -
 def hypotheses(
     log_probs: Float[Tensor, "T O"], blank: int, outputs: list[Prefix], end: int, n_best: int, max_length: int | None
 ) -> list[Hypothesis]:
-    """Cuts outputs behind their end mark and at `max_length`; returns the first `n_best` different ones, sorted by the
-    probability of all their paths."""
+    """Cuts outputs behind their end mark and at `max_length`; returns the `n_best` different ones that are the most
+    probable then, by the sum over all their paths."""
     cut = [output[: output.index(end) + 1] if end in output else output for output in outputs]
-    unique = list(dict.fromkeys(output[:max_length] for output in cut))[:n_best]
+    unique = list(dict.fromkeys(output[:max_length] for output in cut))
     sizes = torch.tensor([len(output) for output in unique])
     target = torch.tensor([item for output in unique for item in output], dtype=torch.long)
     repeated = log_probs.cpu()[:, None].repeat(1, len(unique), 1)
@@ -114,4 +114,4 @@ def hypotheses(
         Hypothesis([item for item in output if item != end], -loss)
         for output, loss in zip(unique, losses.tolist(), strict=True)
     ]
-    return sorted(scored, key=lambda hypothesis: -hypothesis.log_prob)
+    return sorted(scored, key=lambda hypothesis: -hypothesis.log_prob)[:n_best]
