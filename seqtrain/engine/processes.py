@@ -273,6 +273,7 @@ def work() -> int:
     try:
         value = pickle.loads(team.store.get("work"))()
     except Lost:
+        time.sleep(10 * PERIOD)  # where the launcher has ended, too, `end_with_launcher` is to say so
         return LEFT_ALONE
     except BaseException as error:
         error.add_note(traceback.format_exc())
