@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from seqtrain.data.kinds import LineImage, Written
 from seqtrain.reading.manifests import Manifests
+from seqtrain.reading.splits import Files
 
 
 class OwnStrokes(Manifests[Written]):
@@ -15,21 +16,8 @@ class OwnStrokes(Manifests[Written]):
     kind = "strokes"
     record = Written
 
-    def __init__(
-        self,
-        train: str,
-        valid: str | None,
-        test: str | None,
-        ink: str | int,
-        text: str | int,
-        format: str | None,
-        encoding: str,
-        valid_share: float,
-        test_share: float,
-        seed: int,
-    ):
-        tables, columns = {"train": train, "valid": valid, "test": test}, {"ink": ink, "text": text}
-        super().__init__(tables, columns, format, encoding, {"valid": valid_share, "test": test_share}, seed)
+    def __init__(self, files: Files, ink: str | int, text: str | int):
+        super().__init__(files, {"ink": ink, "text": text})
 
 
 class OwnLineImages(Manifests[LineImage]):
@@ -39,18 +27,5 @@ class OwnLineImages(Manifests[LineImage]):
     kind = "line_images"
     record = LineImage
 
-    def __init__(
-        self,
-        train: str,
-        valid: str | None,
-        test: str | None,
-        image: str | int,
-        text: str | int,
-        format: str | None,
-        encoding: str,
-        valid_share: float,
-        test_share: float,
-        seed: int,
-    ):
-        tables, columns = {"train": train, "valid": valid, "test": test}, {"image": image, "text": text}
-        super().__init__(tables, columns, format, encoding, {"valid": valid_share, "test": test_share}, seed)
+    def __init__(self, files: Files, image: str | int, text: str | int):
+        super().__init__(files, {"image": image, "text": text})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from seqtrain.data.kinds import Recording
 from seqtrain.reading.manifests import Manifests
+from seqtrain.reading.splits import Files
 
 
 class Recordings(Manifests[Recording]):
@@ -16,18 +17,5 @@ class Recordings(Manifests[Recording]):
     kind = "recordings"
     record = Recording
 
-    def __init__(
-        self,
-        train: str,
-        valid: str | None,
-        test: str | None,
-        sound: str | int,
-        text: str | int,
-        format: str | None,
-        encoding: str,
-        valid_share: float,
-        test_share: float,
-        seed: int,
-    ):
-        tables, columns = {"train": train, "valid": valid, "test": test}, {"sound": sound, "text": text}
-        super().__init__(tables, columns, format, encoding, {"valid": valid_share, "test": test_share}, seed)
+    def __init__(self, files: Files, sound: str | int, text: str | int):
+        super().__init__(files, {"sound": sound, "text": text})

@@ -8,9 +8,8 @@ from typing import Any, ClassVar, TypeVar
 
 from seqtrain.config import UserError, expanded, near_path
 from seqtrain.config.spelling import did_you_mean
-from seqtrain.data.kinds import Keyed
-from seqtrain.reading.files import check_encoding
-from seqtrain.reading.splits import Records, Splits, digest, scan
+from seqtrain.data.kinds import SPLITS, Keyed
+from seqtrain.reading.splits import Files, Records, Splits, digest, scan
 from seqtrain.reading.tables import open_table
 
 T = TypeVar("T")
@@ -20,34 +19,25 @@ SHOWN_PROBLEMS = 10
 class Manifests(Splits[T]):
     """Records of tables, of which the first field is the path of a file, looked for beside the table.
 
-    tables: by split; what is made of None, `shares` and `seed` say, see `Splits`. columns: of each field of a record.
+    files: the tables. columns: of each field of a record.
     """
 
     record: ClassVar[Any]
 
-    def __init__(
-        self,
-        tables: dict[str, str | None],
-        columns: dict[str, str | int],
-        form: str | None,
-        encoding: str,
-        shares: dict[str, float],
-        seed: int,
-    ):
-        check_encoding(encoding)
-        settings = (self.kind, *columns.values(), form)
+    def __init__(self, files: Files, columns: dict[str, str | int]):
+        settings = (self.kind, *columns.values(), files.format)
         given: dict[str, Records[T]] = {}
-        for split, name in tables.items():
-            if name is not None:
+        for split in SPLITS:
+            if (name := getattr(files, split)) is not None:
                 chosen = {f"data.{field}": column for field, column in columns.items()}
-                rows = open_table(name, f"data.{split}", chosen, form, encoding)
+                rows = open_table(name, f"data.{split}", chosen, files.format, files.encoding)
                 folder = expanded(name).parent
 
                 def make(path: str, text: str, folder: Path = folder) -> T:
                     return self.record(self.located(folder, path), text.strip())
 
                 given[split] = scan(rows, make, " or ".join(columns), settings)
-        super().__init__(given, settings, shares, seed)
+        super().__init__(given, settings, files.shares, files.seed)
         # What is made of files costs much, however few they are: all records have a key, by the content of their files.
         sums = {split: contents(records) for split, records in self.splits.items() if isinstance(records, Records)}
         self.splits = {split: Keyed(self.splits[split], digest(settings, sums[split])) for split in self.splits}

@@ -8,18 +8,17 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from small import read
 
 from seqtrain.commands import inputs, predict, run_folder, train
 from seqtrain.commands.loaded import load
-from seqtrain.config import UserError
+from seqtrain.config import UserError, build
 from seqtrain.data.recordings import Recordings
 from seqtrain.engine.checkpoint import Checkpoints
 from seqtrain.evaluation import metrics
 
 SHORT = {"trainer__max_steps": 4, "trainer__eval_every": 4}
 AXES = {"data": "recordings", "schedule": "constant"}
-OWN = {"train": str(tiny.OWN / "recordings.csv"), "valid": None, "test": None, "sound": "path", "text": "text"}
-OWN |= {"format": None, "encoding": "utf-8", "valid_share": 0.1, "test_share": 0.1, "seed": 1}
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +93,11 @@ def test_paths_are_looked_for_beside_the_input_and_recordings_come_in_themselves
 def test_missing_and_broken_files_of_a_table_are_named_a_line_each(tmp_path: Path):
     shutil.copytree(tiny.OWN / "recordings", tmp_path / "recordings")
     shutil.copy(tiny.OWN / "recordings.csv", tmp_path)
-    own = OWN | {"train": str(tmp_path / "recordings.csv")}
+    own = read("data", "recordings") | {"train": str(tmp_path / "recordings.csv")}
     for number in ("04", "07"):
         (tmp_path / "recordings" / f"{number}.wav").unlink()
     with pytest.raises(UserError) as caught:
-        Recordings(**own)
+        build(own)
     lines = str(caught.value).splitlines()
     assert len(lines) == 2
     assert "recordings.csv, line 6: " in lines[0]
@@ -115,10 +114,10 @@ def test_missing_and_broken_files_of_a_table_are_named_a_line_each(tmp_path: Pat
 def test_what_changes_in_a_file_changes_the_key(tmp_path: Path):
     shutil.copytree(tiny.OWN / "recordings", tmp_path / "recordings")
     shutil.copy(tiny.OWN / "recordings.csv", tmp_path)
-    own = OWN | {"train": str(tmp_path / "recordings.csv")}
-    before = {split: records.key for split, records in Recordings(**own).splits.items()}
+    own = read("data", "recordings") | {"train": str(tmp_path / "recordings.csv")}
+    before = {split: records.key for split, records in build(own).splits.items()}
     shutil.copy(tmp_path / "recordings" / "02.wav", tmp_path / "recordings" / "03.wav")
-    after = {split: records.key for split, records in Recordings(**own).splits.items()}
+    after = {split: records.key for split, records in build(own).splits.items()}
     assert sum(before[split] != after[split] for split in before) == 1
 
 
