@@ -12,8 +12,11 @@ from seqtrain.machine import signals
 def main() -> int:
     with signals.importing():
         from seqtrain import cli
+        from seqtrain.machine import threads
     code = cli.main()
     signals.ignore()
+    if threads.launched():  # all is written: without the interpreter's end, at which a thread of gloo may still abort
+        os._exit(code)
     return code
 
 
