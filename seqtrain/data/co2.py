@@ -19,6 +19,7 @@ class Co2(TimeSplits):
     def __init__(self, valid_share: float, test_share: float):
         with files("seqtrain.data").joinpath("co2.csv").open(encoding="utf-8") as file:
             lines = [line for line in file if not line.startswith("#")]
-        table = np.genfromtxt(lines[1:], dtype="M8[D],f8", delimiter=",")
-        series = Series("co2", table["f0"], table["f1"][:, None], 0, Layout(("co2",), frequency="W-SAT"))
+        table = np.genfromtxt(lines, dtype="M8[D],f8", delimiter=",", names=("date", "ppm"), skip_header=1)
+        layout = Layout(("co2",), frequency="W-SAT")
+        series = Series("co2", table["date"], table["ppm"][:, None], begin=0, layout=layout)
         super().__init__([series], borders_by_share([series], valid_share, test_share))

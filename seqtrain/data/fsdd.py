@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 
@@ -39,26 +40,30 @@ class Fsdd:
 
     def read(self, split: str) -> Keyed:
         check_split(split)
-        takes: dict[str, list[Recording]] = {}
+        by_speaker: dict[str, list[Recording]] = {}
         for name, data in sorted(self.files.items()):
             digit, speaker, take = name.removesuffix(".wav").split("_")
             if self.split_of(speaker, int(take)) == split:
                 record = Recording(decode(data, name, LONGEST), WORDS[int(digit)])
-                takes.setdefault(speaker, []).append(record)
+                by_speaker.setdefault(speaker, []).append(record)
         if self.longest == 1:
-            records = [record for some in takes.values() for record in some]
+            records = [record for own in by_speaker.values() for record in own]
         else:
-            records = self.strings(takes, split)
+            records = self.join_digits(by_speaker, split)
         settings = (split, self.held_out, self.shortest, self.longest, self.size, self.seed)
         return Keyed(records, hashlib.sha256(listing(self.files) + repr(settings).encode()).hexdigest())
 
-    def strings(self, takes: dict[str, list[Recording]], split: str) -> list[Recording]:
-        random, speakers, joined = np.random.default_rng([self.seed, SPLITS.index(split)]), list(takes), []
+    def join_digits(self, by_speaker: dict[str, list[Recording]], split: str) -> list[Recording]:
+        """Returns recordings of several digits, of one speaker each, in turn: `size` for training, a fifth of it for
+        each other split."""
+        random = np.random.default_rng([self.seed, SPLITS.index(split)])
+        speakers = list(by_speaker)
+        joined = []
         for row in range(self.size if split == "train" else self.size // 5):
-            some = takes[speakers[row % len(speakers)]]
+            own = by_speaker[speakers[row % len(speakers)]]
             count = random.integers(self.shortest, self.longest + 1)
-            chosen = [some[place] for place in random.integers(len(some), size=count)]
-            sounds = [record.sound for record in chosen if isinstance(record.sound, Sound)]
+            chosen = [own[place] for place in random.integers(len(own), size=count)]
+            sounds = [cast(Sound, record.sound) for record in chosen]  # the paths of files stand in other sets only
             samples = np.concatenate([sound.samples for sound in sounds])
             name = "+".join(sound.name.removesuffix(".wav") for sound in sounds)
             joined.append(Recording(Sound(name, sounds[0].rate, samples), " ".join(record.text for record in chosen)))

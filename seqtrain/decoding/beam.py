@@ -66,8 +66,9 @@ class Beam:
         return [sorted(pairs, key=lambda pair: -pair[0]) for pairs in finished]
 
     def extend_all(self, step: Step) -> None:
-        """Extends the hypotheses item by item until every sentence is done. The variables of the loop: totals (B, k)
-        log-probabilities, items (B, k, length) the ids so far."""
+        """Extends the hypotheses item by item until every sentence is done. The variables of the loop, where B counts
+        the sentences that are not done: totals (B, k) log-probabilities, items (B, k, length) the ids so far, outputs
+        (B*k, V) the scores of the next item. step: `model.step`, captured where the device gains by it."""
         assert self.batch.inputs is not None
         memory, state = self.model.start(self.batch.source, self.batch.source_lengths)
         hidden, state = self.model.decode(self.batch.inputs, state, memory)
@@ -79,12 +80,12 @@ class Beam:
         items = torch.empty(len(sentences), self.size, 0, dtype=torch.long, device=outputs.device)
 
         for length in range(1, max(self.bounds) + 1):
-            scores, parents, ids = self.extend(outputs, totals)
-            self.collect_finished(sentences, scores, items, parents, ids, length)
-            totals, order = scores.masked_fill(ids == self.end, -torch.inf).topk(self.size)
+            sums, parents, ids = self.extend(outputs, totals)  # (B, 2k) each: at least k of them go on
+            self.collect_finished(sentences, sums, items, parents, ids, length)
+            totals, order = sums.masked_fill(ids == self.end, -torch.inf).topk(self.size)
             parents, ids = parents.gather(1, order), ids.gather(1, order)
             items = torch.cat([items.gather(1, parents[..., None].expand(-1, -1, items.size(2))), ids[..., None]], 2)
-            rows = torch.arange(len(sentences), device=parents.device)[:, None] * self.size + parents
+            rows = torch.arange(len(sentences), device=parents.device)[:, None] * self.size + parents  # of `state`
             unfinished = self.unfinished(sentences, totals, items, length)
             if not unfinished:
                 break

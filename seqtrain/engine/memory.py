@@ -48,7 +48,7 @@ def gradients(job: Job, group: list[Batch]) -> tuple[Tensor, Tensor, State]:
         set_random_state(random, job.device)
         if job.device.type == "cuda":
             torch.cuda.empty_cache()
-        job.progress.bound = half_of(job, batches)
+        job.progress.bound = lower_bound(job, batches)
 
 
 def sizes(batches: list[Batch]) -> tuple[int, int, int]:
@@ -63,18 +63,18 @@ def sizes(batches: list[Batch]) -> tuple[int, int, int]:
     return items, padding, positions
 
 
-def half_of(job: Job, batches: list[Batch]) -> int:
-    """Returns half of the largest number of positions that any process tried to process at once. Raises `UserError`
-    where that was a single example."""
-    largest = max((batch.positions()[1] for batch in batches), default=0)
-    example = max((batch.positions()[1] // batch.size for batch in batches), default=0)
-    largest, example = map(max, zip(*job.team.gather((largest, example)), strict=True))
-    tried = min(job.progress.bound or largest, largest)
+def lower_bound(job: Job, batches: list[Batch]) -> int:
+    """Returns a new bound of the positions processed at once: half of the largest number that any process has tried.
+    Raises `UserError` where that was not more than one example."""
+    totals = [(total, total // batch.size) for batch in batches for _, total in [batch.positions()]]
+    batch, example = map(max, zip(*[(0, 0), *totals], strict=True))
+    batch, example = map(max, zip(*job.team.gather((batch, example)), strict=True))
+    tried = min(job.progress.bound or batch, batch)  # larger batches were cut to the bound
     if tried <= example:
         raise UserError(f"not even one example of {example:,} positions fits in memory; shorter ones "
                         "(task.max_length, task.window) or a smaller model may")  # fmt: skip
     log.warning("step %d: a batch of %s positions does not fit in memory; from now on larger ones than %s are cut, "
-                "to the same gradient", job.progress.step + 1, f"{largest:,}", f"{tried // 2:,}")  # fmt: skip
+                "to the same gradient", job.progress.step + 1, f"{tried:,}", f"{tried // 2:,}")  # fmt: skip
     return tried // 2
 
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 MOST_ITEMS = 100  # of a source or an output in an attention map
 MOST_CLASSES = 60  # of a confusion matrix
 MOST_WORDS = 30  # of a sentence
-MOST_COUNTED = 20  # classes of a confusion matrix in which counts are printed; in a larger one there is no room
+MOST_CLASSES_WITH_COUNTS = (
+    20  # classes of a confusion matrix in which counts are printed; in a larger one there is no room
+)
 
 
 def new(width: float, height: float, panels: int = 1, rows: int = 1, **stacked: Any) -> tuple[Figure, Any]:
@@ -139,12 +141,12 @@ def confusion(counts: np.ndarray, labels: Sequence[str]) -> Figure:
     """Draws a confusion matrix: counts by true class (row) and output (column), colored by the share of the row. The
     rarest of more than `MOST_CLASSES` classes are drawn as one."""
     counts, labels = merge_rare(counts, labels)
-    labels, style = legible(labels)
-    few = len(labels) <= MOST_COUNTED
+    labels, style = legible(labels)  # as the fonts here can draw them, and the font to draw them with
+    few = len(labels) <= MOST_CLASSES_WITH_COUNTS
     cell_size, rotation = (0.5, {"rotation": 45, "ha": "right"}) if few else (0.22, {"rotation": 90})
     style["fontsize"] = 10 if few else 8
-    side = 1.2 + 0.08 * max(map(len, labels)) + cell_size * len(labels)
-    figure, axes = new(side + 0.8, side)
+    side = 1.2 + 0.08 * max(map(len, labels)) + cell_size * len(labels)  # inches: margins, letters, cells
+    figure, axes = new(side + 0.8, side)  # 0.8 for the bar of the colors
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     if few:

@@ -351,10 +351,10 @@ def too_short(short: Sequence[Series], context: int, horizon: int) -> str:
     """Returns a message about series without a window, with a task.context that would fit all of them, if any."""
     text = f"{listed([series.name for series in short])} too short for a window of {context} + {horizon} steps"
     longest_context = min(len(series.values) for series in short) - horizon
-    shortest = min(len(series.values) - series.begin for series in short)
-    if longest_context > 0 and shortest >= horizon:
+    shortest_part = min(len(series.values) - series.begin for series in short)  # what lies before is context only
+    if longest_context > 0 and shortest_part >= horizon:
         return f"{text}; task.context={longest_context} would take all"
-    return f"{text}; the shortest part has {shortest} steps, which task.horizon may not exceed"
+    return f"{text}; the shortest part has {shortest_part} steps: a shorter task.horizon is needed"
 
 
 def missing_covariates(part: Sequence[Series]) -> list[str]:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from seqtrain.machine import matmul
 from seqtrain.machine.kernels import Kernels, Ways, like, sample
 from seqtrain.machine.loops import Loop, Steps, try_loop
-from seqtrain.machine.matmul import LaidOut, Product, arithmetic, forget, laid_out, product
+from seqtrain.machine.matmul import ByOneDNN, LaidOut, Product, arithmetic, forget, laid_out, product
 
 LARGE = 2**17  # weights; below it, the call itself takes longer than the product
 
@@ -42,16 +42,20 @@ class Linear(nn.Linear):
         return laid_out(self, weights, lambda: weights, way)(input)
 
     def in_training(self, input: Float[Tensor, "*N I"], rows: int) -> Float[Tensor, "*N O"]:
-        """Two choices, by torch or by oneDNN: of the product itself, and of the gradient of the input. Each is measured
-        the first time that so many rows come."""
+        """Three choices, by torch or by oneDNN: of the product itself, and of the gradients of the input and of the
+        weight. Each is measured the first time that so many rows come."""
         ways = matmul.TRAINED
-        onednn_forward = self.choose("product in training", rows, ways, lambda: self.products(rows, ways)) == "oneDNN"
-        onednn_backward = self.choose("gradient of the input", rows, ways, lambda: self.gradients(rows)) == "oneDNN"
-        if not (onednn_forward or onednn_backward):
+        tried = {
+            "product in training": lambda: self.products(rows, ways),
+            "gradient of the input": lambda: self.gradients_of_input(rows),
+            "gradient of the weight": lambda: self.gradients_of_weight(rows),
+        }
+        by_onednn = ByOneDNN(*(self.choose(what, rows, ways, make) == "oneDNN" for what, make in tried.items()))
+        if not any(by_onednn):
             return super().forward(input)
         dtype = arithmetic(self.weight)
         bias = None if self.bias is None else self.bias.to(dtype)
-        return Product.apply(input.to(dtype), self.weight.to(dtype), bias, onednn_forward, onednn_backward)
+        return Product.apply(input.to(dtype), self.weight.to(dtype), bias, by_onednn)
 
     def steps(self, rows: int) -> Steps | None:
         """Where it is called once for each position while it is trained."""
@@ -77,10 +81,15 @@ class Linear(nn.Linear):
             way: partial(map, x) for way, map in made.items()
         }
 
-    def gradients(self, rows: int) -> Ways:
+    def gradients_of_input(self, rows: int) -> Ways:
         dtype = arithmetic(self.weight)
         gradient, weight = sample(rows, self.out_features).to(dtype), self.weight.to(dtype)
         return {"torch": lambda: gradient @ weight, "oneDNN": lambda: product(gradient, weight.t(), None)}
+
+    def gradients_of_weight(self, rows: int) -> Ways:
+        dtype = arithmetic(self.weight)
+        gradient, x = sample(rows, self.out_features).to(dtype), sample(rows, self.in_features).to(dtype)
+        return {"torch": lambda: gradient.t() @ x, "oneDNN": lambda: product(gradient.t(), x.t(), None)}
 
     def loops(self, rows: int, ways: tuple[str, ...]) -> Ways:
         x = sample(rows, self.in_features)[:, None].requires_grad_()

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from seqtrain.machine.matmul import LaidOut, arithmetic
+from seqtrain.machine.matmul import LaidOut, arithmetic, gradient_of_weight
 
 TRIED = 6  # positions of the loops that are timed
 
@@ -62,7 +62,7 @@ class Steps:
             self.ahead = LaidOut(weight, bias, self.dtype, way)
             self.back = LaidOut(weight.to(self.dtype).t().contiguous(), None, self.dtype, way)
         self.seen: Seen = []
-        self.end = End.apply(weight, bias, self.seen)
+        self.end = End.apply(weight, bias, self.seen, way != "torch")
 
     def __call__(self, x: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
         return Step.apply(x.to(self.dtype), self.end, self.ahead, self.back, self.seen)
@@ -72,16 +72,16 @@ class End(torch.autograd.Function):
     """Makes a number of no meaning that each step reads: so its turn in the backward pass comes after all of theirs."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, bias: Tensor | None, seen: Seen) -> Tensor:
-        ctx.dtype, ctx.seen = weight.dtype, seen
+    def forward(ctx: Any, weight: Tensor, bias: Tensor | None, seen: Seen, by_onednn: bool) -> Tensor:
+        ctx.dtype, ctx.seen, ctx.by_onednn = weight.dtype, seen, by_onednn
         return weight.new_zeros(())
 
     @staticmethod
-    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor, Tensor | None, None]:
+    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         inputs, gradients = (torch.cat(parts) for parts in zip(*ctx.seen, strict=True))
         ctx.seen.clear()
         bias = gradients.sum(0, dtype=ctx.dtype) if ctx.needs_input_grad[1] else None
-        return (gradients.t() @ inputs).to(ctx.dtype), bias, None
+        return gradient_of_weight(gradients, inputs, ctx.by_onednn).to(ctx.dtype), bias, None, None
 
 
 class Step(torch.autograd.Function):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -41,32 +41,43 @@ def product(x: Float[Tensor, "*N I"], weight: Tensor, bias: Float[Tensor, " O"] 
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
+class ByOneDNN(NamedTuple):
+    """Which products of a linear map in training are oneDNN's: its output, the gradient of its input, of its weight."""
+
+    output: bool
+    input: bool
+    weight: bool
+
+
 class Product(torch.autograd.Function):
-    """A linear map in training. onednn_forward, onednn_backward: whether the product of the forward pass and the
-    gradient of the input are oneDNN's. It takes 1 to 5 ms to make a kernel, and so rows are filled up to multiples of
+    """A linear map in training. It takes oneDNN 1 to 5 ms to make a kernel, and so rows are filled up to multiples of
     ROWS."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, onednn_forward: bool, onednn_backward: bool
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, by_onednn: ByOneDNN) -> Tensor:
         rows = filled(x.flatten(0, -2))
         ctx.save_for_backward(rows, weight)
-        ctx.shape, ctx.onednn_backward = x.shape, onednn_backward
-        return (product if onednn_forward else F.linear)(rows, weight, bias)[: x.shape[:-1].numel()].view(
-            *x.shape[:-1], -1
-        )
+        ctx.shape, ctx.by_onednn = x.shape, by_onednn
+        outputs = (product if by_onednn.output else F.linear)(rows, weight, bias)
+        return outputs[: x.shape[:-1].numel()].view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,), (x, weight) = outer, ctx.saved_tensors
         gradient = gradient.flatten(0, -2)
-        rows, inner = filled(gradient), None
+        rows = filled(gradient)
+        of_input = of_weight = None
         if ctx.needs_input_grad[0]:
-            inner = product(rows, weight.t(), None) if ctx.onednn_backward else rows @ weight
-            inner = inner[: len(gradient)].view(ctx.shape)
-        bias = gradient.sum(0) if ctx.needs_input_grad[2] else None
-        return inner, rows.t() @ x if ctx.needs_input_grad[1] else None, bias, None, None
+            of_input = product(rows, weight.t(), None) if ctx.by_onednn.input else rows @ weight
+            of_input = of_input[: len(gradient)].view(ctx.shape)
+        if ctx.needs_input_grad[1]:
+            of_weight = gradient_of_weight(rows, x, ctx.by_onednn.weight)
+        return of_input, of_weight, gradient.sum(0) if ctx.needs_input_grad[2] else None, None
+
+
+def gradient_of_weight(outer: Float[Tensor, "N O"], x: Float[Tensor, "N I"], by_onednn: bool) -> Float[Tensor, "O I"]:
+    """Of a linear map with these inputs, and gradients of its outputs."""
+    return product(filled(outer).t(), filled(x).t(), None) if by_onednn else outer.t() @ x
 
 
 def with_room(rows: Float[Tensor, "N O"]) -> Float[Tensor, "N O"]:

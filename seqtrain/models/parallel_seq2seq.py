@@ -42,6 +42,7 @@ class ParallelSeq2Seq(Model):
         self.scores = Scores(parts.hidden_size, self.spec.likelihood.size, parts.dropout)
 
     def forward(self, batch: Batch, state: State = None) -> Output:
+        """Each position is a sequence of one step. state: unused, nothing is carried on."""
         lengths = batch.source_lengths
         assert lengths is not None
         summary = self.encoder.summary(*self.encoder(batch.source, lengths))  # (B, H)
@@ -49,6 +50,7 @@ class ParallelSeq2Seq(Model):
         steps = inputs.size(1)
         start = self.decoder.start(summary.repeat_interleave(steps, 0))
         hidden, _ = self.decoder(inputs.flatten(0, 1)[:, None], start)
+        # One row for each position, sentence by sentence: all outputs have the same length, none is padded.
         return Output(self.scores(hidden[:, 0]), torch.full_like(lengths, steps))
 
     def inputs(self, batch: Batch) -> Float[Tensor, "B T E"]:

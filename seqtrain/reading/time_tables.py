@@ -31,20 +31,21 @@ MAX_LOGGED = 5  # series whose gaps are logged one by one
 def to_series(parts: Sequence[DataFrame], layout: Layout, where: str) -> list[Series]:
     """Returns one series for each id in one or more tables.
 
-    Each series has every date from its first to its last one, at the frequency of the layout or, without one, that of
-    the dates. Rows out of order are sorted, rows without an id are left out, and dates without a row become rows of
-    NaN; all this is logged. Raises `UserError` for missing columns, cells that are not numbers, repeated dates, and
-    dates between the steps. where: the file, for messages.
+    Each series has every date from its first to its last one, at the frequency to which the rows are resampled
+    (`reading.every`), that of the layout or, without both, that of the dates. Rows out of order are sorted, rows
+    without an id are left out, and dates without a row become rows of NaN; all this is logged. Raises `UserError` for
+    missing columns, cells that are not numbers, repeated dates unless they are resampled, and dates between the steps.
+    where: the file, for messages.
     """
     import pandas as pd
 
     table, ids = with_ids(parts, layout, where)
     reading = layout.reading
     numbers = pd.DataFrame({name: to_numbers(table[name], reading, where) for name in layout.numbers()})
-    written: Column = table[layout.date].astype(str).str.strip()
+    as_written: Column = table[layout.date].astype(str).str.strip()
     times, layout = to_regular_clock(read(table[layout.date], layout.date_format), ids, layout, where)
     if not reading.every:
-        check_repeated(times, written, ids)
+        check_repeated(times, as_written, ids)
     rows = {str(name): index for name, index in ids.groupby(ids, sort=False).indices.items()}
     if not all(times.iloc[index].is_monotonic_increasing for index in rows.values()):
         log.warning("%s: the rows were not in the order of their dates; they were sorted", where)
@@ -59,7 +60,7 @@ def to_series(parts: Sequence[DataFrame], layout: Layout, where: str) -> list[Se
         frequency = find_frequency(list(dates.values()), layout.date_format, where)
         log.info("%s: one row every %s", where, frequency)
     layout = layout._replace(frequency=frequency)
-    grids = {name: grid(group, frequency, written.iloc[rows[name]]) for name, group in dates.items()}
+    grids = {name: grid(group, frequency, as_written.iloc[rows[name]]) for name, group in dates.items()}
     warn_of_gaps(dates, grids, layout, where)
     series = []
     for name, group in values.items():
@@ -67,7 +68,8 @@ def to_series(parts: Sequence[DataFrame], layout: Layout, where: str) -> list[Se
         targets, past, known = (
             group[[*names]].to_numpy(float) for names in (layout.targets, layout.past, layout.known)
         )
-        series.append(Series(name or layout.targets[0], seconds(grids[name]), targets, 0, layout, past, known))
+        shown = name or layout.targets[0]  # without a column of ids
+        series.append(Series(shown, seconds(grids[name]), targets, begin=0, layout=layout, past=past, known=known))
     return series
 
 

@@ -162,8 +162,8 @@ def test_series_in_a_few_lines():
         "train: 2024-01-01 to 2024-01-20, 33 steps, 13 windows, 12.12% missing, the longest gap 3 steps",
         "train: 2 series (b, c) too short for a window of 5 + 3 steps; task.context=3 would take all",
         "valid: 2024-01-21 to 2024-01-30, 12 steps, 8 windows, nothing missing",
-        "valid: 1 series (b) too short for a window of 5 + 3 steps; the shortest part has 2 steps, "
-        "which task.horizon may not exceed",
+        "valid: 1 series (b) too short for a window of 5 + 3 steps; the shortest part has 2 steps: "
+        "a shorter task.horizon is needed",
     ]
     assert figures == {
         "train": {"series": 3, "steps": 33, "windows": 13, "missing": 4 / 33},
