@@ -13,7 +13,16 @@ from torch.nn import functional as F
 from seqtrain.machine import matmul
 from seqtrain.machine.kernels import Kernels, Ways, like, sample
 from seqtrain.machine.loops import Loop, Steps, try_loop
-from seqtrain.machine.matmul import ByOneDNN, LaidOut, Product, arithmetic, forget, laid_out, product
+from seqtrain.machine.matmul import (
+    ByOneDNN,
+    LaidOut,
+    Product,
+    arithmetic,
+    forget,
+    gradient_of_weight,
+    laid_out,
+    product,
+)
 
 LARGE = 2**17  # weights; below it, the call itself takes longer than the product
 
@@ -89,7 +98,7 @@ class Linear(nn.Linear):
     def gradients_of_weight(self, rows: int) -> Ways:
         dtype = arithmetic(self.weight)
         gradient, x = sample(rows, self.out_features).to(dtype), sample(rows, self.in_features).to(dtype)
-        return {"torch": lambda: gradient.t() @ x, "oneDNN": lambda: product(gradient.t(), x.t(), None)}
+        return {way: partial(gradient_of_weight, gradient, x, way == "oneDNN") for way in matmul.TRAINED}
 
     def loops(self, rows: int, ways: tuple[str, ...]) -> Ways:
         x = sample(rows, self.in_features)[:, None].requires_grad_()

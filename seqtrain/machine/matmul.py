@@ -76,8 +76,14 @@ class Product(torch.autograd.Function):
 
 
 def gradient_of_weight(outer: Float[Tensor, "N O"], x: Float[Tensor, "N I"], by_onednn: bool) -> Float[Tensor, "O I"]:
-    """Of a linear map with these inputs, and gradients of its outputs."""
-    return product(filled(outer).t(), filled(x).t(), None) if by_onednn else outer.t() @ x
+    """Of a linear map with these inputs, and gradients of its outputs. oneDNN lays its first factor out anew: the
+    narrower one is that."""
+    if not by_onednn:
+        return outer.t() @ x
+    outer, x = filled(outer), filled(x)
+    if outer.size(1) > x.size(1):
+        return product(x.t(), outer.t(), None).t().contiguous()
+    return product(outer.t(), x.t(), None)
 
 
 def with_room(rows: Float[Tensor, "N O"]) -> Float[Tensor, "N O"]:
