@@ -298,7 +298,9 @@ class Bench:
             begin = time.perf_counter()
             answers = self.task.predict(model, sources, self.job.decoder)
             seconds = time.perf_counter() - begin
-            rates.append(sum(len(self.task.target.tokenizer.split(answer["output"])) + 1 for answer in answers) / seconds)
+            rates.append(
+                sum(len(self.task.target.tokenizer.split(answer["output"])) + 1 for answer in answers) / seconds
+            )
             sentences.append(len(sources) / seconds)
         return {"rates": rates[1:], "sentences": median(sentences[1:])}
 

@@ -17,16 +17,14 @@ FILES = {
 }
 MODULES = {name.removesuffix(".__init__"): path for name, path in FILES.items()}
 AXES = ("task", "model", "backbone")
+COMMANDS = ["assembly", "doctor", "evaluate", "inspect", "loaded", "predict", "replay", "train"]
 BOTH = (
-    *(
-        f"commands.{name}"
-        for name in ("assembly", "doctor", "evaluate", "inspect", "loaded", "predict", "replay", "train")
-    ),
+    *(f"commands.{name}" for name in COMMANDS),
     "engine.evaluate",
     "engine.job",
     "engine.trainer",
 )
-LIGHT = ("cli", "__main__", "commands.launcher", "commands.sweep", "engine.memory")
+LIGHT = ("cli", "__main__", "commands.launcher", "commands.runs", "commands.sweep", "engine.memory")
 FOLDERS = {"task": "tasks", "model": "models", "frontend": "frontends", "backbone": "backbones", "data": "data"}
 
 

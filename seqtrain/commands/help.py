@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from hydra.types import RunMode
 
-from seqtrain.commands.modes import MODES, NEEDS
+from seqtrain.commands.modes import MODES
 from seqtrain.config.schema import describe, read_entries, show
 from seqtrain.config.sources import Configs
 
@@ -59,11 +59,13 @@ def help_text(configs: Configs) -> str:
 
 
 def usage() -> Iterator[str]:
-    """Yields a line for each mode that does not train, with the settings that it needs."""
+    """Yields a line for each mode that does not train, with the settings that it needs or takes."""
     for name, mode in MODES.items():
         if name != "train":
-            needs = " ".join(f"{key}={NEEDS[key][0]}" for key in mode.needs) or "[AXIS=OPTION ...]"
-            yield f"  {f'seqtrain mode={name} {needs}':56}{mode.about}"
+            needs = [f"{key}={example}" for key, example in mode.needs.items()]
+            needs += [f"[{key}={example}]" for key, example in mode.takes.items()]
+            needs = needs or ["[AXIS=OPTION ...]"]
+            yield f"  {f'seqtrain mode={name} ' + ' '.join(needs):56}{mode.about}"
 
 
 def defaults(configs: Configs) -> dict[str, str]:

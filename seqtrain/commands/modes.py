@@ -2,7 +2,7 @@
 configs/config.yaml, and a file of its name beside this one with a function of its name."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from seqtrain.config.compose import Mistakes
@@ -11,24 +11,28 @@ from seqtrain.machine.signals import importing
 
 
 class Mode(NamedTuple):
-    """about: what it does, for `seqtrain --help`. needs: the settings without which it cannot run; no other mode takes
-    them. swaps: the axes that may have another option than in the configuration of its run folder."""
+    """about: what it does, for `seqtrain --help`. needs: the settings without which it cannot run. takes: those that it
+    can do without; both with an example; modes that neither need nor take them refuse them. swaps: the axes that may
+    have another option than in the configuration of its run folder."""
 
     about: str
-    needs: tuple[str, ...] = ()
+    needs: Mapping[str, str] = {}
+    takes: Mapping[str, str] = {}
     swaps: tuple[str, ...] = ()
 
 
-NEEDS = {  # what a mode may need: an example, and what it is
-    "checkpoint": ("RUN", ", the folder of a run (outputs/...)"),
-    "input": ("FILE", "; input=- reads standard input"),
+RUN, INPUT = {"checkpoint": "RUN"}, {"input": "FILE"}
+EXAMPLES = {  # what the examples stand for
+    "RUN": ", the folder of a run (outputs/...)",
+    "FILE": "; input=- reads standard input",
 }
 MODES = {
     "train": Mode("train", swaps=("device",)),
-    "evaluate": Mode("score a trained run", needs=("checkpoint",), swaps=("device", "data")),
-    "predict": Mode("use it; - is standard input", needs=("checkpoint", "input"), swaps=("device",)),
+    "evaluate": Mode("score a trained run", needs=RUN, swaps=("device", "data")),
+    "predict": Mode("use it; - is standard input", needs=RUN | INPUT, swaps=("device",)),
     "inspect": Mode("report on the data, without training"),
-    "replay": Mode("find the layer that made the loss NaN", needs=("checkpoint",), swaps=("device",)),
+    "runs": Mode("a table of the runs below a folder", takes={"runs": "FOLDER"}),
+    "replay": Mode("find the layer that made the loss NaN", needs=RUN, swaps=("device",)),
     "doctor": Mode("check this machine and a configuration"),
 }
 
@@ -60,11 +64,12 @@ def problems(config: dict[str, Any]) -> list[str]:
     if resume is not None and mode != "train":
         return [f"resume goes on training; for mode={mode} write {typed('checkpoint', resume)}"]
     found = []
-    for key, (example, what) in NEEDS.items():
-        users = [f"mode={name}" for name, row in MODES.items() if key in row.needs]
-        if key in MODES[mode].needs and config[key] is None:
-            found.append(f"mode={mode} needs {key}={example}{what}")
-        elif key not in MODES[mode].needs and config[key] is not None:
+    row = MODES[mode]
+    for key in ("checkpoint", "input", "runs"):
+        users = [f"mode={name}" for name, other in MODES.items() if key in {**other.needs, **other.takes}]
+        if key in row.needs and config[key] is None:
+            found.append(f"mode={mode} needs {key}={row.needs[key]}{EXAMPLES[row.needs[key]]}")
+        elif key not in {**row.needs, **row.takes} and config[key] is not None:
             go_on = "; to go on training write resume=" if (key, mode) == ("checkpoint", "train") else ""
             found.append(f"{key} goes with {' or '.join(users)}; with mode={mode} leave {key} out{go_on}")
     return found

@@ -133,6 +133,19 @@ def open_writer(
             yield Tokens(writer) if inputs.a_token_a_row else writer
 
 
+def write_table(cfg: dict[str, Any], columns: Sequence[str], rows: Sequence[Row]) -> None:
+    """Writes a table that answers no input, in the form that the settings ask for, CSV unless they do."""
+    refuse_text(output_form(cfg, "csv"))
+    with open_writer(cfg, Inputs("csv", [], iter(())), columns, None, {}) as writer:
+        writer.write([{}] * len(rows), [{name: row.get(name) for name in columns} for row in rows])
+
+
+def refuse_text(form: str) -> None:
+    """Raises `UserError` for a form that holds no table."""
+    if form in ("text", *CONLL):
+        raise UserError(f"the output is a table, and {form} holds none; expected csv, tsv, jsonl, parquet or xlsx")
+
+
 class Whole:
     """A file for each answer: NAME.wav, then NAME-2.wav, NAME-3.wav, …"""
 

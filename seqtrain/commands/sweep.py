@@ -125,12 +125,14 @@ def finish(folder: Path) -> bool:
     rows = gather(folder)
     if not rows:
         return True
-    table = tabulate(rows)
-    files, lines = Folder(folder), markdown(table)
+    with importing():
+        from seqtrain.evaluation.tables import aligned, markdown
+
+    table, files = tabulate(rows), Folder(folder)
     with files.open("sweep.csv", "w") as file:
         csv.writer(file).writerows(tabulate(rows, repr))
     with files.open("sweep.md", "w") as file:
-        file.write("\n".join(lines) + "\n")
+        file.write(markdown(table[0], table[1:]) + "\n")
     print("\n".join(["", *aligned(table), "", f"The table is in {folder}/sweep.md and sweep.csv."]))
     return any(row["status"] not in ("done", "diverged") for row in rows)
 
@@ -156,13 +158,3 @@ def tabulate(rows: list[Row], format_value: Callable[[float], str] = digits) -> 
         cells = [*(row["overrides"].get(key, "") for key in swept), value, str(row.get("seconds", ""))]
         table.append([*cells, row["status"], row["run"], *(in_brief(row.get("error", ""), 80) for _ in reasons)])
     return table
-
-
-def markdown(table: list[list[str]]) -> list[str]:
-    head, *body = [[cell.replace("|", "\\|") for cell in row] for row in table]
-    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body)]
-
-
-def aligned(table: list[list[str]]) -> list[str]:
-    widths = [max(len(row[n]) for row in table) for n in range(len(table[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]

@@ -21,6 +21,12 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join([line(header), line("---" for _ in header), *map(line, rows)])
 
 
+def aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """Returns the lines of a table whose columns stand below each other."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+
+
 def alignment(sources: Sequence[str], outputs: Sequence[str], weights: np.ndarray) -> list[dict[str, Any]]:
     """Returns, for each output item, the source item with the highest attention weight, its place and the weight.
     weights: (T, S)."""

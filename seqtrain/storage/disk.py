@@ -181,3 +181,15 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process is writing into a run folder: see `locked`. Nothing is created or changed."""
+    try:
+        with Folder(folder).open("train.log") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # let go when the file is closed
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from seqtrain import cli
+from seqtrain.commands.modes import MODES
 from seqtrain.config.completion import proposals
 from seqtrain.config.sources import Configs
 
@@ -14,7 +15,7 @@ from seqtrain.config.sources import Configs
     [
         ("seqtrain tas", ["task.", "task="]),
         ("seqtrain task=se", ["task=sentiment"]),
-        ("seqtrain mode=", [f"mode={m}" for m in ("doctor", "evaluate", "inspect", "predict", "replay", "train")]),
+        ("seqtrain mode=", [f"mode={mode}" for mode in sorted(MODES)]),
         ("seqtrain model.h", ["model.heads=", "model.hidden_size="]),
         ("seqtrain model=seq2seq model.h", ["model.hidden_size="]),  # this one has no attention
         ("seqtrain model.attention=d", ["model.attention=dot"]),

@@ -316,7 +316,7 @@ def test_values_may_refer_to_others() -> None:
 # -------------------------------------------------------------------------------- rules between keys
 
 
-BASE = {"jobs": 1, "mode": "train", "checkpoint": None, "resume": None, "input": None, "name": None}
+BASE = {"jobs": 1, "mode": "train", "checkpoint": None, "resume": None, "input": None, "name": None, "runs": None}
 
 
 @pytest.mark.parametrize(
