@@ -304,9 +304,7 @@ def interval(loaded: Any, row: Row) -> list[float]:
         parts.append(evaluate(loaded.model, loaded.task, one, loaded.decoder, loaded.device))
     random, scores = np.random.default_rng(0), []
     for _ in range(RESAMPLES):
-        totals: metrics.Totals = {}
-        for part in random.integers(len(parts), size=len(parts)):
-            totals = metrics.add(totals, parts[part])
+        totals = metrics.joined(parts[part] for part in random.integers(len(parts), size=len(parts)))
         scores.append(loaded.task.score(totals)[row.metrics[0]])
     return np.quantile(scores, [0.025, 0.975]).tolist()
 

@@ -176,6 +176,8 @@ def run(args: argparse.Namespace) -> int:
 
         print(help_text(configs))
         return 0
+    if sides := run_folder.named_sides(args.overrides):
+        return run_several(sides, configs, args)
     if named := run_folder.named_on_command_line(args.overrides):
         mode, path = named
         return run_existing(mode, path, configs, args)
@@ -228,8 +230,18 @@ def run_existing(mode: str, path: str, configs: sources.Configs, args: argparse.
     return code
 
 
-def run_mode(config: dict[str, Any], *run: Path) -> int:
-    """Runs a mode that does not train and leaves no run folder. run: the run folder, for a mode that reads one."""
+def run_several(sides: list[list[Path]], configs: sources.Configs, args: argparse.Namespace) -> int:
+    """Runs mode=compare with the configurations that run folders keep. sides: the folders that are compared."""
+    if args.multirun:
+        raise UserError("--multirun trains new runs; it does not go with runs that are there already")
+    read = [[(run_folder.run_config(folder, configs, args.overrides, "compare")[0], folder) for folder in side]
+            for side in sides]  # fmt: skip
+    return run_mode(read[0][0][0], read)
+
+
+def run_mode(config: dict[str, Any], *run: Any) -> int:
+    """Runs a mode that does not train and leaves no run folder. run: the run folder, for a mode that reads one, or what
+    is read of several."""
     from seqtrain.commands.outputs import check_streams
 
     check_streams(config)

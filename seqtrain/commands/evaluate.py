@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 
 from seqtrain.commands.assembly import Config, baseline_lines
@@ -11,14 +10,11 @@ from seqtrain.commands.loaded import Loaded
 from seqtrain.commands.outputs import open_text_output
 from seqtrain.engine.recorder import line
 
-log = logging.getLogger(__name__)
-
 
 def evaluate(cfg: Config, checkpoint: Path) -> None:
     """Scores the validation and the test split with the weights of a run folder, beside the baselines."""
     loaded = Loaded(cfg, checkpoint)
-    if loaded.trained_on not in (None, loaded.fingerprint):
-        log.warning("data: their content is not what this run was trained and scored on; data.train=… says where it is")
+    loaded.warn_of_other_data()
     scores = {}
     for split in ("valid", "test"):
         scores[split] = loaded.evaluate(split)

@@ -15,6 +15,7 @@ from seqtrain.commands.run_folder import read_config
 from seqtrain.config import LineError, UserError, in_brief
 from seqtrain.engine.checkpoint import Checkpoints
 from seqtrain.engine.evaluate import evaluate
+from seqtrain.evaluation.metrics import Totals
 
 SHOWN_CUTS = 5  # inputs that are too long, named one by one
 
@@ -118,7 +119,17 @@ class Loaded(Assembly):
 
     def evaluate(self, split: str = "test") -> dict[str, float]:
         """Returns the metrics of a split of the run's data."""
-        return self.task.score(evaluate(self.model, self.task, self.loader(split), self.decoder, self.device))
+        return self.task.score(self.totals(split))
+
+    def totals(self, split: str) -> Totals:
+        """Returns what the metrics of a split are made of."""
+        return evaluate(self.model, self.task, self.loader(split), self.decoder, self.device)
+
+    def warn_of_other_data(self) -> None:
+        """Logs a warning where the data are not those that the run was trained and scored on."""
+        if self.trained_on not in (None, self.fingerprint):
+            log.warning("data: their content is not what this run was trained and scored on; data.train=… says where "
+                        "it is")  # fmt: skip
 
 
 def load(folder: str | Path) -> Loaded:

@@ -25,12 +25,14 @@ RUN, INPUT = {"checkpoint": "RUN"}, {"input": "FILE"}
 EXAMPLES = {  # what the examples stand for
     "RUN": ", the folder of a run (outputs/...)",
     "FILE": "; input=- reads standard input",
+    "[A,B]": ", two runs, or two lists of runs",
 }
 MODES = {
     "train": Mode("train", swaps=("device",)),
     "evaluate": Mode("score a trained run", needs=RUN, swaps=("device", "data")),
     "predict": Mode("use it; - is standard input", needs=RUN | INPUT, swaps=("device",)),
     "inspect": Mode("report on the data, without training"),
+    "compare": Mode("two runs: settings, scores, significance", needs={"runs": "[A,B]"}, swaps=("device", "data")),
     "runs": Mode("a table of the runs below a folder", takes={"runs": "FOLDER"}),
     "replay": Mode("find the layer that made the loss NaN", needs=RUN, swaps=("device",)),
     "doctor": Mode("check this machine and a configuration"),
@@ -38,8 +40,8 @@ MODES = {
 
 
 def function(mode: str) -> Callable[..., Any]:
-    """Imports the function of a mode. It takes a configuration and, where the mode needs one, a run folder; it returns
-    False where it has found problems."""
+    """Imports the function of a mode. It takes a configuration and, where the mode needs one, a run folder, or several
+    with their configurations; it returns False where it has found problems."""
     with importing():
         return getattr(importlib.import_module(f"seqtrain.commands.{mode}"), mode)
 

@@ -9,6 +9,7 @@ import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,33 @@ def named_on_command_line(overrides: list[str]) -> tuple[str, str] | None:
     if checkpoint and not resume and mode in MODES and "checkpoint" in MODES[mode].needs:
         return mode, checkpoint
     return None
+
+
+def named_sides(overrides: list[str]) -> list[list[Path]] | None:
+    """Returns the run folders of both sides where the command line compares runs, else None. Raises `UserError` where
+    there are not two sides, or one of them has no run."""
+    settings = {line.lstrip("+").partition("=")[0]: line for line in overrides}
+    line = settings.get("runs")
+    if line is None or settings.get("mode", "").partition("=")[2] != "compare":
+        return None
+    try:
+        value = parse_value(line.partition("=")[2])
+    except HydraException:
+        return None  # reported with all other mistakes
+    if not isinstance(value, list) or len(value) != 2 or not all(value):
+        raise UserError(f"{line}: expected two runs, or two lists of runs: runs=[A,B], runs=[[A1,A2],[B1,B2]]")
+    return [[run for name in (side if isinstance(side, list) else [side]) for run in matching(str(name))]
+            for side in value]  # fmt: skip
+
+
+def matching(name: str) -> list[Path]:
+    """Returns the run of a path, or all that are of a pattern."""
+    path = expanded(name)
+    if os.path.exists(path):
+        return [find(name, "runs")]
+    folders = [Path(found) for found in sorted(glob(str(path), recursive=True))]
+    runs = [folder for folder in folders if folder.is_dir() and {"config.yaml", "checkpoints"} <= {*os.listdir(folder)}]
+    return runs or [find(name, "runs")]  # which says what is wrong
 
 
 def unquote(line: str) -> str | None:

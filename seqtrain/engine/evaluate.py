@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import reduce
 
 import torch
 from torch import nn
@@ -32,7 +31,7 @@ def evaluate(
     on the number of processes. A signal interrupts only a single process: several would stop at different batches."""
     team = team or Team()
     model.eval()
-    totals: Totals = {}
+    measures: list[Totals] = []
     state = None
     decoder = replace(decoder)  # a copy begins with its seed again, and so draws the same samples each time
     with bar(loader.size(), "batch", "evaluate") as progress:
@@ -43,7 +42,6 @@ def evaluate(
                 continue
             output = model(batch, state if batch.continues else None)
             state = output.state
-            measures = task.measure(model, rows[team.part], batch, output, loader.examples, decoder)
-            totals = metrics.add(totals, measures)
+            measures.append(task.measure(model, rows[team.part], batch, output, loader.examples, decoder))
             progress.update()
-    return reduce(metrics.add, filter(None, team.gather(totals)), {})
+    return metrics.joined(team.gather(metrics.joined(measures)))

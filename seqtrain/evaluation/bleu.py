@@ -3,9 +3,9 @@ references."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,6 +37,15 @@ def scorer(tokenizer: str) -> BLEU:
         return BLEU(tokenize=tokenizer, force=True)  # force: no warning about text that looks tokenized
     except RuntimeError:
         raise UserError(f"task.bleu_tokenizer={tokenizer} {missing(tokenizer)}") from None
+
+
+def counted(
+    metric: Any, outputs: Sequence[str], references: Sequence[Sequence[str | None]]
+) -> tuple[np.ndarray, Callable[[Sequence[float]], float]]:
+    """What a metric of sacreBLEU counts in each output, (N, K), and the function that makes the score of the sums of
+    these. references: as sacreBLEU takes them. (Its own tests of significance work by these two methods.)"""
+    rows = np.array(metric._extract_corpus_statistics(outputs, references), float)
+    return rows, lambda sums: metric._compute_score_from_stats(sums).score
 
 
 def missing(tokenizer: str) -> str:

@@ -1,19 +1,22 @@
-"""Metrics. They are computed from totals that are added up over batches: sums of losses and errors, confusion counts.
-Texts are collected and scored at the end."""
+"""Metrics. They are computed from what each example adds to losses, errors and counts; texts are collected and scored
+at the end. So metrics can be had where examples count several times, which is what a bootstrap asks for."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from seqtrain.config import UserError
-from seqtrain.evaluation.bleu import scorer
+from seqtrain.evaluation.bleu import counted, scorer
 
 Totals = dict[str, Any]
+# The metrics of some examples, where each counts weights[i] times, (N,); without weights, once.
+Weighted = Callable[..., dict[str, float]]
 
 
 class Metric(NamedTuple):
@@ -58,9 +61,36 @@ METRICS = {  # a task with a metric of its own adds it here when it is imported
 }
 
 
-def add(totals: Totals, more: Totals) -> Totals:
-    """Adds totals to totals: numbers and arrays are summed, lists are concatenated."""
-    return {key: totals[key] + value if key in totals else value for key, value in more.items()}
+def joined(parts: Iterable[Totals]) -> Totals:
+    """The totals of all parts: lists and arrays, which hold an item for each example, are put one after the other,
+    numbers are summed."""
+    values: dict[str, list[Any]] = {}
+    for part in parts:
+        for key, value in part.items():
+            values.setdefault(key, []).append(value)
+    return {key: together(several) for key, several in values.items()}
+
+
+def together(values: list[Any]) -> Any:
+    if isinstance(values[0], np.ndarray):
+        return np.concatenate(values)
+    return list(chain.from_iterable(values)) if isinstance(values[0], list) else sum(values)
+
+
+def of_sums(rows: Mapping[str, np.ndarray], score: Callable[[dict[str, Any]], dict[str, float]]) -> Weighted:
+    """Metrics that are made of sums. rows: what each example adds to them, (N, *K), by name."""
+
+    def metrics(weights: np.ndarray | None = None) -> dict[str, float]:
+        sums = {name: values.sum(0) if weights is None else weights @ values for name, values in rows.items()}
+        return score({name: total.tolist() for name, total in sums.items()})
+
+    return metrics
+
+
+def matches(outputs: Sequence[Any], references: Sequence[Any]) -> dict[str, np.ndarray]:
+    """For `exact_match`: whether each output is its reference, and that it is one of so many."""
+    exact = [output == reference for output, reference in zip(outputs, references, strict=True)]
+    return {"exact": np.array(exact, float), "texts": np.ones(len(exact))}
 
 
 def language_model(nats: float, items: float, characters: float) -> dict[str, float]:
@@ -70,14 +100,14 @@ def language_model(nats: float, items: float, characters: float) -> dict[str, fl
 
 
 def notes(predicted: np.ndarray, true: np.ndarray) -> Totals:
-    """Sums over (N, H) frames of yes-or-no values, for `frame_accuracy`: notes that are in both, and in either."""
+    """Of each of (N, H) frames of yes-or-no values, for `frame_accuracy`: notes that are in both, and in either."""
     both, either = (predicted > 0) & (true > 0), (predicted > 0) | (true > 0)
-    return {"both": float(both.sum()), "either": float(either.sum())}
+    return {"both": both.sum(1), "either": either.sum(1)}
 
 
-def frame_accuracy(totals: Totals) -> float:
+def frame_accuracy(both: float, either: float) -> float:
     """Of the notes that sound or are predicted, how many are both (Bay et al. 2009); 1 where there are none."""
-    return totals["both"] / totals["either"] if totals["either"] else 1.0
+    return both / either if either else 1.0
 
 
 def classification(confusion: np.ndarray) -> dict[str, float]:
@@ -108,37 +138,43 @@ def by_class(confusion: np.ndarray, labels: Sequence[str]) -> list[dict[str, Any
 
 def translation(
     outputs: list[str], references: list[str], tokenizer: str = "13a", language: str | None = None
-) -> dict[str, float]:
-    """Returns exact match, and sacreBLEU's BLEU (cased, with its `tokenizer`) and chrF2.
+) -> Weighted:
+    """Exact match, and sacreBLEU's BLEU (cased, with its `tokenizer`) and chrF2.
 
     language: if it is given, `bleu_tok_lc` is computed as well, the BLEU of lowercased texts with the Moses tokenizer
     of this language, which most papers on Multi30k print.
     """
     from sacrebleu.metrics.chrf import CHRF
 
-    exact = sum(a == b for a, b in zip(outputs, references, strict=True))
-    bleu = scorer(tokenizer).corpus_score(outputs, [references]).score
-    chrf = CHRF().corpus_score(outputs, [references]).score
-    scores = {"exact_match": exact / len(references), "bleu": bleu, "chrf": chrf}
+    found = {
+        "bleu": counted(scorer(tokenizer), outputs, [references]),
+        "chrf": counted(CHRF(), outputs, [references]),
+    }
     if language is not None:
-        tokenize = moses(language)
-        tokenized = [tokenize(text) for text in outputs]
-        tokenized_references = [tokenize(text) for text in references]
-        scores["bleu_tok_lc"] = scorer("none").corpus_score(tokenized, [tokenized_references]).score
-    return scores
+        tokenized, of_references = ([moses(language)(text) for text in texts] for texts in (outputs, references))
+        found["bleu_tok_lc"] = counted(scorer("none"), tokenized, [of_references])
+
+    def score(sums: dict[str, Any]) -> dict[str, float]:
+        scores = {name: score_of(sums[name]) for name, (_, score_of) in found.items()}
+        return {"exact_match": sums["exact"] / sums["texts"]} | scores
+
+    return of_sums(matches(outputs, references) | {name: rows for name, (rows, _) in found.items()}, score)
 
 
-def transcription(outputs: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+def transcription(outputs: Sequence[str], references: Sequence[str]) -> Weighted:
     """Words and characters that have to be put in, left out or changed to make the references of the outputs, by the
     words and characters of all references: WER and CER, 0 where all are right, and above 1 where too much is written.
     Words are what stands between spaces."""
     pairs = [*zip(outputs, references, strict=True)]
     words = [(output.split(), reference.split()) for output, reference in pairs]
-    return {
-        "wer": sum(edits(*pair) for pair in words) / max(1, sum(len(reference) for _, reference in words)),
-        "cer": sum(edits(*pair) for pair in pairs) / max(1, sum(len(reference) for _, reference in pairs)),
-        "exact_match": sum(output == reference for output, reference in pairs) / len(pairs),
-    }
+    errors = {"wer": words, "cer": pairs}
+    rows = {name: np.array([[edits(*pair), len(pair[1])] for pair in several]) for name, several in errors.items()}
+
+    def score(sums: dict[str, Any]) -> dict[str, float]:
+        rates = {name: sums[name][0] / max(1, sums[name][1]) for name in errors}
+        return rates | {"exact_match": sums["exact"] / sums["texts"]}
+
+    return of_sums(rows | matches(outputs, references), score)
 
 
 def edits(output: Sequence[Any], reference: Sequence[Any]) -> int:
@@ -164,7 +200,7 @@ def moses(language: str) -> Callable[[str], str]:
 
 
 def forecast_sums(predicted: np.ndarray, true: np.ndarray, scale: np.ndarray) -> Totals:
-    """Returns sums over the known values of forecasts (N, T, C), in the units of the data, for `forecast`.
+    """Returns for each of (N, T, C) forecasts sums over its known values, in the units of the data, for `forecast`.
 
     scale: (N, C), the mean absolute error of the seasonal naive forecast on the training part of each series, by which
     MASE divides (Hyndman & Koehler 2006). NaN leaves a series out of MASE.
@@ -174,19 +210,20 @@ def forecast_sums(predicted: np.ndarray, true: np.ndarray, scale: np.ndarray) ->
     size = np.abs(predicted) + np.where(known, np.abs(true), 0.0)
     relative = np.divide(2 * np.abs(error), size, out=np.zeros_like(error), where=known & (size > 0))
     has_scale = known & ~np.isnan(scale)[:, None]
-    return {
-        "absolute": float(np.abs(error).sum()),
-        "squared": float((error**2).sum()),
-        "scaled": float(np.divide(np.abs(error), scale[:, None], out=np.zeros_like(error), where=has_scale).sum()),
-        "with_scale": float(has_scale.sum()),
-        "relative": float(relative.sum()),
-        "known": float(known.sum()),
+    values = {
+        "absolute": np.abs(error),
+        "squared": error**2,
+        "scaled": np.divide(np.abs(error), scale[:, None], out=np.zeros_like(error), where=has_scale),
+        "with_scale": has_scale,
+        "relative": relative,
+        "known": known,
     }
+    return {name: value.sum((1, 2)).astype(float) for name, value in values.items()}
 
 
 def forecast(totals: Totals) -> dict[str, float]:
     """Returns MAE, RMSE and MSE in the units of the data, MASE if any series has a scale, and sMAPE in percent (0 to
-    200), from the sums of `forecast_sums`."""
+    200), from sums of those of `forecast_sums`."""
     count = totals["known"]
     mse = totals["squared"] / count
     scores = {"mae": totals["absolute"] / count, "rmse": math.sqrt(mse), "mse": mse}

@@ -16,16 +16,15 @@ def words(text: str) -> list[str]:
     return _WORDS.findall(text.lower())
 
 
-def rouge(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
-    """ROUGE-1, ROUGE-2 and ROUGE-L of a whole text, 0 to 100; each output has one reference or several."""
-    scores = dict.fromkeys(("rouge_1", "rouge_2", "rouge_l"), 0.0)
-    for output, several in zip(outputs, references, strict=True):
-        written = words(output)
-        pairs = [(written, words(reference)) for reference in several]
-        scores["rouge_1"] += max(overlap(*pair, 1) for pair in pairs)
-        scores["rouge_2"] += max(overlap(*pair, 2) for pair in pairs)
-        scores["rouge_l"] += max(f1(common_length(*pair), *map(len, pair)) for pair in pairs)
-    return {name: 100 * score / len(outputs) for name, score in scores.items()}
+def rouge(output: str, references: Sequence[str]) -> dict[str, float]:
+    """ROUGE-1, ROUGE-2 and ROUGE-L of a whole text, 0 to 100, by the best of its references."""
+    written = words(output)
+    pairs = [(written, words(reference)) for reference in references]
+    return {
+        "rouge_1": 100 * max(overlap(*pair, 1) for pair in pairs),
+        "rouge_2": 100 * max(overlap(*pair, 2) for pair in pairs),
+        "rouge_l": 100 * max(f1(common_length(*pair), *map(len, pair)) for pair in pairs),
+    }
 
 
 def overlap(written: Sequence[str], reference: Sequence[str], order: int) -> float:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqtrain.evaluation.metrics import by_class
+from seqtrain.evaluation.metrics import Weighted, by_class, of_sums
 
 OUTSIDE = "O"
 MARKED = re.compile(r"[BIES](-.*)?", re.DOTALL)
@@ -79,13 +79,18 @@ class TagSet:
                     counts.setdefault(span.kind, [0, 0, 0])[i] += 1
         return counts
 
-    def score(self, outputs: Sequence[Tags], targets: Sequence[Tags]) -> dict[str, float]:
-        """Returns the accuracy and, where there is a tag O, precision, recall and F1 of all spans."""
-        correct = sum(map(str.__eq__, chain.from_iterable(outputs), chain.from_iterable(targets)))
-        scores = {"accuracy": correct / sum(map(len, targets))}
-        if self.outside and (counts := self.count_spans(outputs, targets)):
-            scores |= precision_recall_f1(*np.sum([*counts.values()], 0).tolist())
-        return scores
+    def score(self, outputs: Sequence[Tags], targets: Sequence[Tags]) -> Weighted:
+        """The accuracy and, where there is a tag O, precision, recall and F1 of all spans."""
+        pairs = [*zip(outputs, targets, strict=True)]
+        right = [[sum(map(str.__eq__, output, tags)), len(tags)] for output, tags in pairs]
+        found = [np.sum([(0, 0, 0), *self.count_spans([output], [tags]).values()], 0) for output, tags in pairs]
+        counted = self.outside and (bool(self.kinds) or bool(np.any(found)))
+
+        def score(sums: dict[str, Any]) -> dict[str, float]:
+            correct, tokens = sums["right"]
+            return {"accuracy": correct / tokens} | (precision_recall_f1(*sums["spans"]) if counted else {})
+
+        return of_sums({"right": np.array(right), "spans": np.array(found)}, score)
 
     def tables(self, outputs: Sequence[Tags], targets: Sequence[Tags]) -> dict[str, list[dict[str, Any]]]:
         """Returns the scores of each tag and, where tags mark spans, of each kind of span."""
@@ -98,7 +103,7 @@ class TagSet:
         return tables
 
 
-def precision_recall_f1(correct: int, predicted: int, true: int) -> dict[str, float]:
+def precision_recall_f1(correct: float, predicted: float, true: float) -> dict[str, float]:
     """Returns precision, recall and F1 from counts of spans; zero in place of a division by zero, as in conlleval."""
     return {
         "precision": correct / max(1, predicted),

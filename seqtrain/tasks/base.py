@@ -17,9 +17,11 @@ from seqtrain.config import LineError, UserError
 from seqtrain.contract import Aligned, Batch, Fixed, Free, Likelihood, Output, Spec, Tokens
 from seqtrain.data.kinds import RECORDS
 from seqtrain.evaluation import plots, report, tables
-from seqtrain.evaluation.metrics import METRICS, Totals
+from seqtrain.evaluation.metrics import METRICS, Totals, Weighted, of_sums
 from seqtrain.likelihoods.categorical import Categorical
 from seqtrain.likelihoods.point import Point
+
+POSITIONS = 2**15  # padded positions that are scored at a time
 
 
 class Task:
@@ -39,6 +41,8 @@ class Task:
     copies: whether much of a target stands in its source.
     form: how many positions come out; where that is free, a decoder reads what it has written.
     columns: of an answer of `predict`, what a table of answers shows.
+    measures: of what `log_probs` gives, what a table shows.
+    units: options on which the unit of a metric depends: scores can be compared where they are the same.
     """
 
     kinds: ClassVar[tuple[str, ...]]
@@ -51,6 +55,8 @@ class Task:
     copies: ClassVar[bool] = False
     form: Fixed | Aligned | Free = Free()
     columns: ClassVar[tuple[str, ...]] = ("output",)
+    measures: ClassVar[tuple[str, ...]] = ("log_prob", "items", "log_prob_per_item")
+    units: ClassVar[tuple[str, ...]] = ()
     label_smoothing: float = 0.0
     monitor: str
     source: Any = None  # Codec | None
@@ -144,12 +150,12 @@ class Task:
     # ------------------------------------------------------------------------------------------------ metrics
 
     def loss(self, batch: Batch, output: Output) -> Totals:
-        """The sums over one batch that the loss is made of."""
+        """What the loss is made of: the nats and the items of each row."""
         likelihood = self.spec.likelihood
-        return {"nats": float(likelihood.nll(output, batch).sum()), "items": float(likelihood.items(batch).sum())}
+        return {"nats": by_example(likelihood.nll(output, batch)), "items": by_example(likelihood.items(batch))}
 
     def measure(self, model: Any, rows: Any, batch: Batch, output: Output, examples: Any, decoder: Any) -> Totals:
-        """Sums over one batch from which `score` makes the metrics. rows: the places of its examples in the split."""
+        """What `score` makes the metrics of, for each example of a batch. rows: their places in the split."""
         records = [examples.records[row] for row in rows]
         if isinstance(self.form, Free):
             assert batch.inputs is not None
@@ -161,12 +167,29 @@ class Task:
         return self.loss(batch, output) | {"rows": rows.tolist(), "outputs": outputs, "targets": targets}
 
     def score(self, totals: Totals) -> dict[str, float]:
-        """The metrics of the summed measures; `monitor` and `loss` are among them."""
-        return {"loss": totals["nats"] / totals["items"]} | self.compare(totals["outputs"], totals["targets"])
+        """The metrics of the measures of all batches; `monitor` and `loss` are among them."""
+        return self.score_weighted(totals)()
+
+    def score_weighted(self, totals: Totals) -> Weighted:
+        """As `score`, where each example may count several times."""
+        loss = of_sums({name: totals[name] for name in ("nats", "items")}, mean_loss)
+        rest = self.compare_weighted(totals["outputs"], totals["targets"])
+        return lambda weights=None: loss(weights) | rest(weights)
 
     def compare(self, outputs: Sequence[Any], targets: Sequence[Any]) -> dict[str, float]:
         """The metrics of outputs, given the targets of their records."""
-        raise NotImplementedError
+        if type(self).compare_weighted is Task.compare_weighted:
+            raise NotImplementedError
+        return self.compare_weighted(outputs, targets)()
+
+    def compare_weighted(self, outputs: Sequence[Any], targets: Sequence[Any]) -> Weighted:
+        """As `compare`, where each example may count several times: fast, where the metrics are made of sums."""
+
+        def of(weights: np.ndarray | None = None) -> dict[str, float]:
+            rows = np.arange(len(outputs)).repeat(1 if weights is None else weights.astype(int)).tolist()
+            return self.compare([outputs[row] for row in rows], [targets[row] for row in rows])
+
+        return of
 
     def guesses(self, train: Sequence[Any], records: Sequence[Any]) -> dict[str, Sequence[Any]]:
         """The outputs of simple methods that learn from `train`, by name."""
@@ -285,6 +308,43 @@ class Task:
         left = weights.size(2)  # of the positions of the source: each stands for some, of which the first is named
         return [sources[i * len(sources) // left] for i in range(left)], targets, weights[0].float().cpu().numpy()
 
+    def given(self, source: Any, target: str, number: int) -> Any:
+        """The record of an output that is to be scored, in a line of the input; of a text alone, both are that text.
+        Raises `LineError`."""
+        return self.answered(self.parse(source, number), target)
+
+    @torch.inference_mode()
+    def log_probs(self, model: Any, records: Sequence[Any]) -> list[dict[str, Any]]:
+        """The log-probability of each record's target, given its source, in nats, and how many items it has, end marks
+        included; where a source or a target is cut, how many it has more."""
+        examples, likelihood = self.apart(records), self.spec.likelihood
+        device, longest = next(model.parameters()).device, examples.sizes.max(1)
+        order, found = np.argsort(longest), [{}] * len(records)
+        while len(order):  # the longest first
+            count = max(1, min(64, POSITIONS // max(1, int(longest[order[-1]]))))
+            rows, order = order[-count:], order[:-count]
+            batch = examples.batch(rows).to(device)
+            output = model(batch)
+            sums = self.loss(batch, output)
+            if likelihood.aligns:  # by fewer positions than it needs, a target cannot be written
+                needed = likelihood.needed(batch.target, batch.target_lengths)
+                sums["nats"][(needed > output.lengths).cpu().numpy()] = np.inf
+            for row, nats, items in zip(rows.tolist(), sums["nats"].tolist(), sums["items"].tolist(), strict=True):
+                found[row] = {"log_prob": -nats, "items": int(items), "log_prob_per_item": -nats / max(1, items)}
+        for row, record in enumerate(records):
+            target = self.targets(record)[0]
+            over = self.target.left_out(target, len(self.target.encode(target)))
+            if examples.source is not None:
+                source = getattr(record, self.fields[0])
+                over = max(over, self.source.left_out(source, int(examples.source.lengths[row])))
+            if over:
+                found[row]["cut"] = over
+        return found
+
+    def apart(self, records: Sequence[Any]) -> Any:
+        """Records prepared for batching, each by itself."""
+        return self.examples(records)
+
     @property
     def files(self) -> dict[str, Callable[[str], bytes]]:
         """What else than a text an output can become: by the ending of a file, its content."""
@@ -341,6 +401,10 @@ class Task:
         """What tables call a record: its source, where that has a name."""
         return str(row) if isinstance(record[0], np.ndarray) else str(record[0])
 
+    def example(self, examples: Any, row: int) -> str:
+        """What tables call an example of a split. row: its place, as in `measure`."""
+        return self.title(examples.records[row], row)
+
     def told(self, value: Any) -> str:
         """A target or an output in a table; between several texts stands what is between tokens, or captions."""
         return (" | " if self.several else " ").join([value] if isinstance(value, str) else value)
@@ -348,6 +412,15 @@ class Task:
     def tables(self, totals: Totals) -> dict[str, list[dict[str, Any]]]:
         """What else of the measures is best read as a table, by name."""
         return {}
+
+
+def by_example(values: torch.Tensor) -> np.ndarray:
+    """The numbers of the rows of a batch, to be added up with those of others."""
+    return values.detach().float().cpu().numpy().astype(np.float64)
+
+
+def mean_loss(sums: dict[str, float]) -> dict[str, float]:
+    return {"loss": sums["nats"] / sums["items"]}
 
 
 def ranked(texts: list[tuple[str, float]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from seqtrain.codecs.prepared import Column, Text
 from seqtrain.codecs.text import BEGIN
 from seqtrain.evaluation import captions, plots, report
 from seqtrain.evaluation.baselines.nearest import nearest
-from seqtrain.evaluation.metrics import METRICS, Metric
+from seqtrain.evaluation.metrics import METRICS, Metric, Weighted
 from seqtrain.tasks.base import Task
 
 METRICS |= {"cider_d": Metric("max", "0 to 10"), "nist": Metric("max", "bits"), "rouge_l": Metric("max", "0 to 100")}
@@ -69,7 +69,7 @@ class Captioning(Task):
     def report(self, records: dict[str, Sequence[Any]]) -> report.Report:
         return report.sizes(records)
 
-    def compare(self, outputs: Sequence[str], targets: Sequence[tuple[str, ...]]) -> dict[str, float]:
+    def compare_weighted(self, outputs: Sequence[str], targets: Sequence[tuple[str, ...]]) -> Weighted:
         return captions.scored(outputs, targets)
 
     def signatures(self) -> dict[str, str]:

@@ -16,11 +16,13 @@ from seqtrain.codecs.prepared import Text
 from seqtrain.codecs.signal import Signal
 from seqtrain.codecs.sound import LogMel
 from seqtrain.codecs.strokes import Strokes
+from seqtrain.config import LineError, in_brief
+from seqtrain.config.spelling import did_you_mean, near
 from seqtrain.contract import Batch, Fixed
 from seqtrain.evaluation import metrics, plots, report
 from seqtrain.evaluation.baselines.linear import LinearClassifier
 from seqtrain.evaluation.baselines.nearest import nearest_neighbour
-from seqtrain.evaluation.metrics import Totals
+from seqtrain.evaluation.metrics import Totals, Weighted
 from seqtrain.tasks.base import Task
 
 
@@ -57,8 +59,15 @@ class Classification(Task):
         self.label_smoothing = label_smoothing
         self.monitor = monitor
 
-    def compare(self, outputs: Sequence[str], targets: Sequence[str]) -> dict[str, float]:
-        return metrics.classification(self.confusion(targets, outputs))
+    def compare_weighted(self, outputs: Sequence[str], targets: Sequence[str]) -> Weighted:
+        size = len(self.labels.names)
+        true, guesses = (self.labels.encode_all(labels).values for labels in (targets, outputs))
+
+        def score(weights: np.ndarray | None = None) -> dict[str, float]:
+            cells = np.bincount(true * size + guesses, weights, size**2)
+            return metrics.classification(cells.reshape(size, size))
+
+        return score
 
     def guesses(self, train: Sequence[Any], records: Sequence[Any]) -> dict[str, Sequence[str]]:
         values, labels = map(list, zip(*report.evenly(train, 50_000), strict=True))
@@ -78,6 +87,12 @@ class Classification(Task):
         counts = np.zeros((len(self.labels.names),) * 2, np.int64)
         np.add.at(counts, (self.labels.encode_all(true).values, self.labels.encode_all(guesses).values), 1)
         return counts
+
+    def given(self, source: Any, target: str, number: int) -> Any:
+        if target not in self.labels.names:
+            hint = did_you_mean(near(target, self.labels.names)) or f": one of {in_brief(', '.join(self.labels.names))}"
+            raise LineError(number, f"{in_brief(target)!r} is not a label of the training data{hint}")
+        return super().given(source, target, number)
 
     @torch.inference_mode()
     def answer(self, model: Any, batch: Batch, records: Sequence[Any], decoder: Any) -> list[dict[str, Any]]:

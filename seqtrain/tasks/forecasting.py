@@ -14,10 +14,11 @@ from seqtrain.contract import Batch, Fixed, Output, Reals, Spec
 from seqtrain.data.kinds import Series
 from seqtrain.evaluation import metrics, plots, report
 from seqtrain.evaluation.baselines import naive
-from seqtrain.evaluation.metrics import Totals
+from seqtrain.evaluation.metrics import Totals, Weighted, of_sums
 from seqtrain.likelihoods.point import Point
 from seqtrain.reading import histories
-from seqtrain.tasks.base import Task
+from seqtrain.reading.timestamps import write
+from seqtrain.tasks.base import Task, by_example
 
 NO_MASE = "the seasonal naive forecast makes no error in training, so there is no MASE, which is measured by it"
 
@@ -32,6 +33,7 @@ class Forecasting(Task):
     """
 
     kinds = ("series",)
+    units = ("horizon", "standardize")
 
     def __init__(self, frame: Frame, period: int | None, loss: str, monitor: str):
         self.frame = frame
@@ -75,20 +77,20 @@ class Forecasting(Task):
         return Windows([series for series in records if series.name in self.fitted.series], self.frame, self.fitted)
 
     def measure(self, model: Any, rows: Any, batch: Batch, output: Output, examples: Any, decoder: Any) -> Totals:
-        loss = float(self.spec.likelihood.loss(output, batch).sum())
+        loss = by_example(self.spec.likelihood.loss(output, batch))
         forecast = examples.restore(self.spec.likelihood.pick(output.scores), rows)
-        return {"loss": loss, **metrics.forecast_sums(*examples.measured(forecast, rows))}
+        return {"rows": rows.tolist(), "loss": loss, **metrics.forecast_sums(*examples.measured(forecast, rows))}
 
-    def score(self, totals: Totals) -> dict[str, float]:
-        return {"loss": totals["loss"] / totals["known"], **metrics.forecast(totals)}
+    def score_weighted(self, totals: Totals) -> Weighted:
+        rows = {name: values for name, values in totals.items() if name != "rows"}
+        return of_sums(rows, lambda sums: {"loss": sums["loss"] / sums["known"], **metrics.forecast(sums)})
 
     def baselines(self, train: Sequence[Series], records: Sequence[Series]) -> dict[str, dict[str, float]]:
-        windows, totals = self.examples(records), {}
+        windows, parts = self.examples(records), {}
         for rows in windows.blocks():
             for name, made in self.naive(windows, rows).items():
-                sums = metrics.forecast_sums(*windows.measured(made, rows))
-                totals[name] = metrics.add(totals.get(name, {}), sums)
-        return {name: metrics.forecast(sums) for name, sums in totals.items()}
+                parts.setdefault(name, []).append(metrics.forecast_sums(*windows.measured(made, rows)))
+        return {name: of_sums(metrics.joined(several), metrics.forecast)() for name, several in parts.items()}
 
     def naive(self, windows: Windows, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The (N, T, C) naive forecasts of windows, by name; they look back two seasons, whatever the model reads."""
@@ -115,6 +117,36 @@ class Forecasting(Task):
         futures = histories.read(lines, frame.context, frame.horizon, names, layout)
         return histories.answers(lines, futures, self.forecast(model, futures))
 
+    def given_series(self, lines: list[str]) -> tuple[list[dict[str, Any]], list[Series]]:
+        """The series of a table, or of a line each, whose last `horizon` steps are the output that is to be scored; and
+        what a table of the scores calls them."""
+        frame, layout = self.frame, self.fitted.layout
+        read = histories.read(lines, frame.context + frame.horizon, 0, list(self.fitted.series), layout)
+        records = [series._replace(begin=frame.context) for series in read]
+        if self.header(lines[0]) is None:
+            return [{"input": line} for line in lines], records
+        dates = [write(series.times[frame.context :], layout) for series in records]
+        return [
+            {layout.id or "series": series.name, "from": some[0], "to": some[-1]}
+            for series, some in zip(records, dates, strict=True)
+        ], records
+
+    @torch.inference_mode()
+    def log_probs(self, model: Any, records: Sequence[Series]) -> list[dict[str, Any]]:
+        """The log-density of the last `horizon` steps of each series, in the units of the data."""
+        windows, parts = self.examples(records), []
+        for rows in windows.blocks():
+            batch = windows.batch(rows).to(next(model.parameters()).device)
+            known = ~np.isnan(windows.cut(rows)[1])
+            scale = (np.log(windows.normalization(rows)[1]) * known).sum((1, 2))
+            nats = by_example(self.spec.likelihood.nll(model(batch), batch)) + scale
+            parts.append(np.stack([nats, known.sum((1, 2))], 1))
+        found = np.concatenate(parts).reshape(len(records), -1, 2).sum(1)  # the channels of a series may be apart
+        return [
+            {"log_prob": -nats, "items": int(items), "log_prob_per_item": -nats / max(1, items)}
+            for nats, items in found.tolist()
+        ]
+
     def forecast(self, model: Any, records: Sequence[Series]) -> list[np.ndarray]:
         """The (T, C) forecast of each series, whose rows end with the horizon."""
         windows, made = self.examples(records), []
@@ -140,6 +172,11 @@ class Forecasting(Task):
             for row, target, forecast in zip(rows.tolist(), examples.cut(rows)[1], forecasts, strict=True):
                 found += histories.compared(examples.series(row), examples.times(row), target, forecast)
         return found
+
+    def example(self, examples: Windows, row: int) -> str:
+        """The series, and the first date that is forecast."""
+        series = examples.series(row)
+        return f"{examples.name(row)}, {write(examples.times(row)[self.frame.context :], series.layout)[0]}"
 
     def show(self, model: Any, examples: Windows, totals: Totals, decoder: Any) -> dict[str, Any]:
         rows = np.linspace(0, len(examples.ends) - 1, 2).astype(int)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from seqtrain.codecs.encoded import Encoded
 from seqtrain.codecs.labels import Labels
 from seqtrain.codecs.prepared import Column, Text
-from seqtrain.codecs.stream import Stream
+from seqtrain.codecs.ragged import Ragged
+from seqtrain.codecs.stream import Stream, Window
 from seqtrain.codecs.text import END
 from seqtrain.config import LineError, in_brief
 from seqtrain.config.spelling import did_you_mean, near
@@ -17,7 +20,7 @@ from seqtrain.contract import Batch, Output, Spec
 from seqtrain.data.kinds import Document, Labelled
 from seqtrain.evaluation import metrics, tables
 from seqtrain.evaluation.baselines import ngrams
-from seqtrain.evaluation.metrics import Totals
+from seqtrain.evaluation.metrics import Totals, Weighted, of_sums
 from seqtrain.tasks.base import Task
 
 
@@ -33,6 +36,7 @@ class LanguageModel(Task):
     keys = ("labels", "tokenizer")
     many = False
     columns = ("output", "log_prob")
+    measures = (*Task.measures, "bits_per_char")
 
     def __init__(self, tokenizer: dict[str, Any], window: int, carry: bool, monitor: str):
         self.target = self.text = Text(tokenizer)
@@ -76,11 +80,13 @@ class LanguageModel(Task):
         return examples
 
     def measure(self, model: Any, rows: Any, batch: Batch, output: Output, examples: Any, decoder: Any) -> Totals:
-        sums = self.loss(batch, output)
-        return sums | {"characters": examples.characters * sums["items"]}
+        found = self.loss(batch, output)
+        places = rows.starts if isinstance(rows, Window) else rows
+        return found | {"rows": places.tolist(), "characters": examples.characters * found["items"]}
 
-    def score(self, totals: Totals) -> dict[str, float]:
-        return metrics.language_model(totals["nats"], totals["items"], totals["characters"])
+    def score_weighted(self, totals: Totals) -> Weighted:
+        rows = {name: totals[name] for name in ("nats", "items", "characters")}
+        return of_sums(rows, lambda sums: metrics.language_model(**sums))
 
     def baselines(self, train: Sequence[Any], records: Sequence[Any]) -> dict[str, dict[str, float]]:
         found = ngrams.bits_per_char(train, records, self.labels)
@@ -95,6 +101,12 @@ class LanguageModel(Task):
             {"source": record.label, "target": record.text, "prediction": answer["output"]}
             for record, answer in zip(examples.records, self.answers(model, asked, decoder), strict=True)
         ]
+
+    def example(self, examples: Any, row: int) -> str:
+        """The text, or the beginning of the window."""
+        if self.source is None:
+            return in_brief(self.text.decode(examples.ids[row : row + self.window].tolist()), 80)
+        return examples.records[row].text
 
     def judge(self, train: Sequence[Any], predictions: list[dict[str, Any]]) -> dict[str, float]:
         return {} if self.source is None else ngrams.judged(train, predictions)
@@ -112,6 +124,22 @@ class LanguageModel(Task):
             known = did_you_mean(near(label, self.labels)) or f": one of {in_brief(', '.join(self.labels))}"
             raise LineError(number, f"{in_brief(label)!r} is not a label of the training data{known}")
         return Labelled(prompt, label)
+
+    def given(self, source: str, target: str, number: int) -> Document | Labelled:
+        return self.parse(source if self.source is None else f"{source}\t{target}", number)
+
+    def apart(self, records: Sequence[Any]) -> Any:
+        if self.source is not None:
+            return self.examples(records)
+        texts = Ragged.of([np.array([END, *self.text.encode(record.text)]) for record in records])
+        return Encoded(records, None, texts, shifted=True)
+
+    def log_probs(self, model: Any, records: Sequence[Any]) -> list[dict[str, Any]]:
+        """Of each text by itself; beside that the bits per character."""
+        found = super().log_probs(model, records)
+        for record, scores in zip(records, found, strict=True):
+            scores["bits_per_char"] = -scores["log_prob"] / math.log(2) / len(record.text)
+        return found
 
     def prompt(self, record: Any) -> np.ndarray:
         return np.array([END, *self.text.encode(record.text)[len(self.text.begin) : -1]])

@@ -16,13 +16,13 @@ from seqtrain.contract import Batch, Likelihood, Output
 from seqtrain.data.kinds import Piece
 from seqtrain.evaluation import metrics, plots, synthesis
 from seqtrain.evaluation.baselines.frames import FrameNgram, FrameRepeated
-from seqtrain.evaluation.metrics import Totals
+from seqtrain.evaluation.metrics import Totals, Weighted, of_sums
 from seqtrain.evaluation.synthesis import Sound
 from seqtrain.likelihoods.autoregressive import Autoregressive
 from seqtrain.reading.files import ending
 from seqtrain.reading.midi import Music as Notes
 from seqtrain.reading.scores import read_rolls, to_notes
-from seqtrain.tasks.base import Task
+from seqtrain.tasks.base import Task, mean_loss
 
 ORDER = 5  # of the n-gram
 SAMPLES = 16  # by which novelty is judged
@@ -51,18 +51,23 @@ class Music(Task):
         frames = self.roll.encode_all(Column(records, "roll"))
         return Rolls(records, None, frames, shifted=True, transpose=self.transpose)
 
+    def loss(self, batch: Batch, output: Output) -> Totals:
+        return super().loss(later(batch), output)
+
     def measure(self, model: Any, rows: Any, batch: Batch, output: Output, examples: Any, decoder: Any) -> Totals:
-        assert batch.target is not None
-        later = batch.target.clone()
-        later[:, 0] = torch.nan
-        batch = batch._replace(target=later)
+        batch = later(batch)
         predicted, true = self.spec.likelihood.best(output), batch.real(batch.target)
         known = ~true.isnan()
         found = metrics.notes((predicted * known).cpu().numpy(), true.nan_to_num().cpu().numpy())
-        return self.loss(batch, output) | found
+        begins = (output.lengths.cumsum(0) - output.lengths).cpu().numpy()
+        notes = {name: np.add.reduceat(counts, begins).astype(float) for name, counts in found.items()}
+        return self.loss(batch, output) | {"rows": rows.tolist(), **notes}
 
-    def score(self, totals: Totals) -> dict[str, float]:
-        return {"loss": totals["nats"] / totals["items"], "frame_accuracy": metrics.frame_accuracy(totals)}
+    def score_weighted(self, totals: Totals) -> Weighted:
+        def score(sums: dict[str, float]) -> dict[str, float]:
+            return mean_loss(sums) | {"frame_accuracy": metrics.frame_accuracy(sums["both"], sums["either"])}
+
+        return of_sums({name: totals[name] for name in ("nats", "items", "both", "either")}, score)
 
     def baselines(self, train: Sequence[Piece], records: Sequence[Piece]) -> dict[str, dict[str, float]]:
         known, asked = ([piece.roll.frames for piece in some] for some in (train, records))
@@ -70,8 +75,9 @@ class Music(Task):
         for name, model in {"frame repeated": FrameRepeated(), f"frame {ORDER}-gram": FrameNgram(ORDER)}.items():
             model.fit(known)
             nats = np.concatenate([model.losses(frames) for frames in asked])
-            sums = metrics.notes(*map(np.concatenate, zip(*((model.best(f), f[1:]) for f in asked), strict=True)))
-            found[name] = {"loss": float(nats.mean()), "frame_accuracy": metrics.frame_accuracy(sums)}
+            notes = metrics.notes(*map(np.concatenate, zip(*((model.best(f), f[1:]) for f in asked), strict=True)))
+            sums = (float(notes[name].sum()) for name in ("both", "either"))
+            found[name] = {"loss": float(nats.mean()), "frame_accuracy": metrics.frame_accuracy(*sums)}
         return found
 
     def parse(self, line: str, number: int) -> Piece:
@@ -81,6 +87,9 @@ class Music(Task):
             return Piece(line, self.roll.parse(line))
         except (ValueError, UserError) as error:
             raise LineError(number, str(error)) from None
+
+    def given(self, source: str, target: str, number: int) -> Piece:
+        return self.parse(source, number)
 
     def asked(self, records: Sequence[Piece]) -> Rolls:
         return Rolls(records, None, None, prompts=Ragged.of([self.roll.encode(piece.roll) for piece in records]))
@@ -124,6 +133,14 @@ class Music(Task):
         known = {phrase for piece in train for phrase in phrases(piece.roll.frames)}
         found = [phrase for row in predictions for phrase in phrases(self.roll.parse(row["prediction"]).frames)]
         return {"novelty": float(np.mean([phrase not in known for phrase in found]))} if found else {}
+
+
+def later(batch: Batch) -> Batch:
+    """Without the first frame of each piece, which counts for nothing."""
+    assert batch.target is not None
+    target = batch.target.clone()
+    target[:, 0] = torch.nan
+    return batch._replace(target=target)
 
 
 def phrases(frames: np.ndarray) -> list[bytes]:

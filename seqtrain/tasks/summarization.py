@@ -14,12 +14,13 @@ from seqtrain.codecs.text import BEGIN
 from seqtrain.data.kinds import Pair
 from seqtrain.evaluation import report, tables
 from seqtrain.evaluation.baselines.summaries import Template, lead
-from seqtrain.evaluation.metrics import METRICS, Metric
+from seqtrain.evaluation.metrics import METRICS, Metric, Weighted, matches, of_sums
 from seqtrain.evaluation.rouge import SIGNATURE, rouge, words
 from seqtrain.tasks.base import Task
 
 COPIED = 0.5  # probability of having been copied above which an item is shown as copied
-METRICS |= {name: Metric("max", "0 to 100") for name in ("rouge_1", "rouge_2", "rouge_l")}
+ROUGE = ("rouge_1", "rouge_2", "rouge_l")
+METRICS |= {name: Metric("max", "0 to 100") for name in ROUGE}
 METRICS["new_words"] = Metric("max", "share")
 
 
@@ -40,9 +41,14 @@ class Summarization(Task):
         self.label_smoothing = label_smoothing
         self.monitor = monitor
 
-    def compare(self, outputs: Sequence[str], targets: Sequence[str]) -> dict[str, float]:
-        exact = sum(output == target for output, target in zip(outputs, targets, strict=True))
-        return rouge(outputs, [[target] for target in targets]) | {"exact_match": exact / len(targets)}
+    def compare_weighted(self, outputs: Sequence[str], targets: Sequence[str]) -> Weighted:
+        found = [rouge(output, [target]) for output, target in zip(outputs, targets, strict=True)]
+        rows = {name: np.array([scores[name] for scores in found]) for name in ROUGE}
+
+        def score(sums: dict[str, float]) -> dict[str, float]:
+            return {name: sums[name] / sums["texts"] for name in ROUGE} | {"exact_match": sums["exact"] / sums["texts"]}
+
+        return of_sums(rows | matches(outputs, targets), score)
 
     def signatures(self) -> dict[str, str]:
         return {"rouge": SIGNATURE}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from seqtrain.contract import Aligned
 from seqtrain.data.kinds import Tagged
 from seqtrain.evaluation import plots, report
 from seqtrain.evaluation.baselines.lookup import Lookup
-from seqtrain.evaluation.metrics import Totals
+from seqtrain.evaluation.metrics import Totals, Weighted
 from seqtrain.evaluation.tags import TagSet, under
 from seqtrain.tasks.base import Task
 
@@ -47,7 +48,7 @@ class Tagging(Task):
     def report(self, records: dict[str, Sequence[Tagged]]) -> report.Report:
         return report.tagged(records, self.sentences.encode_all)
 
-    def compare(self, outputs: Sequence[Sequence[str]], targets: Sequence[Sequence[str]]) -> dict[str, float]:
+    def compare_weighted(self, outputs: Sequence[Sequence[str]], targets: Sequence[Sequence[str]]) -> Weighted:
         return self.tag_set.score(outputs, targets)
 
     def guesses(self, train: Sequence[Tagged], records: Sequence[Tagged]) -> dict[str, Sequence[Sequence[str]]]:
@@ -80,6 +81,22 @@ class Tagging(Task):
                 'list such as [["token", "feature"]]',
             )
         return record
+
+    def given(self, source: str, target: str, number: int) -> Tagged:
+        record = self.parse(source, number)._replace(tags=tuple(target.split()))
+        if len(record.tags) != len(record.tokens):
+            raise LineError(
+                number, f"{len(record.tokens)} tokens and {len(record.tags)} tags; expected as many of both"
+            )
+        return record
+
+    def log_probs(self, model: Any, records: Sequence[Tagged]) -> list[dict[str, Any]]:
+        """Tags that training does not have are impossible."""
+        known, found = {*self.tags.names}, super().log_probs(model, records)
+        for record, scores in zip(records, found, strict=True):
+            if not known.issuperset(record.tags):
+                scores |= {"log_prob": -math.inf, "log_prob_per_item": -math.inf}
+        return found
 
     def title(self, record: Tagged, row: int) -> str:
         return " ".join(record.tokens)

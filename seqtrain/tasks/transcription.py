@@ -13,6 +13,7 @@ from seqtrain.codecs.signal import Signal
 from seqtrain.codecs.text import BEGIN
 from seqtrain.evaluation import metrics, report
 from seqtrain.evaluation.baselines.nearest import nearest_by_warping
+from seqtrain.evaluation.metrics import Weighted
 from seqtrain.tasks.base import Task
 
 KNOWN, LONG = 500, 400  # examples among which the nearest is looked for, and positions up to which it is
@@ -31,7 +32,7 @@ class Transcription(Task):
         self.label_smoothing = label_smoothing
         self.monitor = monitor
 
-    def compare(self, outputs: Sequence[str], targets: Sequence[str]) -> dict[str, float]:
+    def compare_weighted(self, outputs: Sequence[str], targets: Sequence[str]) -> Weighted:
         normalized = self.target.tokenizer.normalized
         return metrics.transcription(list(map(normalized, outputs)), list(map(normalized, targets)))
 

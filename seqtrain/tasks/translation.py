@@ -10,6 +10,7 @@ from seqtrain.codecs.prepared import Text
 from seqtrain.codecs.text import BEGIN
 from seqtrain.data.kinds import Pair
 from seqtrain.evaluation import bleu, metrics, report
+from seqtrain.evaluation.metrics import Weighted
 from seqtrain.tasks.base import Task
 
 MONITORS = ("bleu", "bleu_tok_lc", "chrf", "exact_match", "loss")
@@ -65,7 +66,7 @@ class Translation(Task):
         found = super().report(records)
         return found._replace(lines=[*found.lines, *self.notes])
 
-    def compare(self, outputs: Sequence[str], targets: Sequence[str]) -> dict[str, float]:
+    def compare_weighted(self, outputs: Sequence[str], targets: Sequence[str]) -> Weighted:
         if self.target.tokenizer.nfc:  # accents composed or apart: the same text
             outputs, targets = ([unicodedata.normalize("NFC", text) for text in some] for some in (outputs, targets))
         return metrics.translation(list(outputs), list(targets), self.bleu_tokenizer, self.moses)

@@ -1,6 +1,5 @@
 import math
 from collections import Counter
-from functools import reduce
 
 import numpy as np
 import pytest
@@ -12,21 +11,20 @@ OUTPUTS = ["the cat sat on a mat", "there is a dog in the garden", "same here no
 REFERENCES = ["the cat sat on the mat", "a dog is in the garden of the king", "same here now then"]
 
 
-def test_sums_add_up():
-    a = {"nats": 1.5, "counts": np.array([[1, 0]]), "texts": ["x"]}
-    b = {"nats": 2.0, "counts": np.array([[2, 5]]), "texts": ["y", "z"]}
-    found = metrics.add(metrics.add({}, a), b)
-    assert found["nats"] == 3.5
-    assert found["counts"].tolist() == [[3, 5]]
+def test_totals_are_joined():
+    a = {"seconds": 1.5, "counts": np.array([[1, 0]]), "texts": ["x"]}
+    b = {"seconds": 2.0, "counts": np.array([[2, 5]]), "texts": ["y", "z"]}
+    found = metrics.joined([{}, a, b])
+    assert found["seconds"] == 3.5
+    assert found["counts"].tolist() == [[1, 0], [2, 5]]
     assert found["texts"] == ["x", "y", "z"]
     assert a["texts"] == ["x"]
-    assert a["counts"].tolist() == [[1, 0]]
 
 
 def test_every_metric_has_a_direction_and_a_unit():
-    sums = metrics.forecast_sums(np.ones((1, 2, 1)), np.zeros((1, 2, 1)), np.ones((1, 1)))
-    computed = metrics.language_model(1.0, 1.0, 1.0) | metrics.classification(np.eye(2)) | metrics.forecast(sums)
-    computed |= metrics.translation(OUTPUTS, REFERENCES, language="en")
+    errors = np.ones((1, 2, 1)), np.zeros((1, 2, 1)), np.ones((1, 1))
+    computed = metrics.language_model(1.0, 1.0, 1.0) | metrics.classification(np.eye(2)) | forecast(*errors)
+    computed |= metrics.translation(OUTPUTS, REFERENCES, language="en")()
     assert computed.keys() <= metrics.METRICS.keys()
     signs = {name: metrics.METRICS[name].sign for name in ("loss", "mae", "bits_per_char", "bleu", "accuracy")}
     assert signs == {"loss": -1, "mae": -1, "bits_per_char": -1, "bleu": 1, "accuracy": 1}
@@ -65,13 +63,13 @@ def bleu(outputs: list[str], references: list[str]) -> float:
 
 
 def test_translation():
-    found = metrics.translation(OUTPUTS, REFERENCES)
+    found = metrics.translation(OUTPUTS, REFERENCES)()
     assert found["exact_match"] == pytest.approx(1 / 3)
     assert found["bleu"] == pytest.approx(bleu(OUTPUTS, REFERENCES))
     assert found["bleu"] == pytest.approx(sacrebleu.corpus_bleu(OUTPUTS, [REFERENCES]).score)
     assert found["chrf"] == pytest.approx(sacrebleu.corpus_chrf(OUTPUTS, [REFERENCES]).score)
-    assert metrics.translation(REFERENCES, REFERENCES) == pytest.approx({"exact_match": 1, "bleu": 100, "chrf": 100})
-    assert metrics.translation([""], ["a b c d"]) == {"exact_match": 0, "bleu": 0, "chrf": 0}
+    assert metrics.translation(REFERENCES, REFERENCES)() == pytest.approx({"exact_match": 1, "bleu": 100, "chrf": 100})
+    assert metrics.translation([""], ["a b c d"])() == {"exact_match": 0, "bleu": 0, "chrf": 0}
 
 
 TRUE = np.array([[[1.0, 10.0], [2.0, np.nan]], [[4.0, 20.0], [0.0, 40.0]]])  # (N, T, C)
@@ -79,8 +77,12 @@ PREDICTED = np.array([[[2.0, 10.0], [0.0, 99.0]], [[4.0, 10.0], [0.0, 50.0]]])
 SCALE = np.array([[0.5, 5.0], [2.0, 10.0]])
 
 
+def forecast(predicted: np.ndarray, true: np.ndarray, scale: np.ndarray) -> dict[str, float]:
+    return metrics.of_sums(metrics.forecast_sums(predicted, true, scale), metrics.forecast)()
+
+
 def test_forecast():
-    found = metrics.forecast(metrics.forecast_sums(PREDICTED, TRUE, SCALE))
+    found = forecast(PREDICTED, TRUE, SCALE)
     errors = np.array([1, 0, 2, 0, 10, 0, 10])  # of the seven known values, in order
     assert found == pytest.approx(
         {
@@ -98,7 +100,7 @@ def test_the_seasonal_naive_forecast_has_a_mase_of_one_on_its_own_training_part(
     values, period = np.random.default_rng(0).normal(size=40).cumsum(), 4
     scale = np.abs(values[period:] - values[:-period]).mean()
     naive, true = values[:-period].reshape(1, -1, 1), values[period:].reshape(1, -1, 1)
-    assert metrics.forecast(metrics.forecast_sums(naive, true, np.array([[scale]])))["mase"] == pytest.approx(1)
+    assert forecast(naive, true, np.array([[scale]]))["mase"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("cuts", [[1], [2, 5], [1, 2, 3, 4, 5, 6]])
@@ -107,5 +109,5 @@ def test_the_cut_changes_no_forecast_metric(cuts):
     predicted, true, scale = random.normal(size=(7, 3, 2)), random.normal(size=(7, 3, 2)), random.uniform(1, 2, (7, 2))
     true[random.random(true.shape) < 0.3] = np.nan
     parts = zip(*(np.split(array, cuts) for array in (predicted, true, scale)), strict=True)
-    pieces = reduce(metrics.add, (metrics.forecast_sums(*part) for part in parts))
-    assert metrics.forecast(pieces) == pytest.approx(metrics.forecast(metrics.forecast_sums(predicted, true, scale)))
+    pieces = metrics.joined(metrics.forecast_sums(*part) for part in parts)
+    assert metrics.of_sums(pieces, metrics.forecast)() == pytest.approx(forecast(predicted, true, scale))

@@ -32,7 +32,7 @@ def test_what_tags_there_are_decides_what_is_counted():
     assert not TagSet(["BASE", "O"]).marks
     assert TagSet(["call", "O"]).kinds == ["call"]
     assert not TagSet(["NOUN", "VERB"]).outside
-    assert TagSet(["NOUN", "VERB"]).score([["NOUN"]], [["VERB"]]) == {"accuracy": 0.0}
+    assert TagSet(["NOUN", "VERB"]).score([["NOUN"]], [["VERB"]])() == {"accuracy": 0.0}
 
 
 def test_scores_are_those_of_conlleval():
@@ -40,7 +40,7 @@ def test_scores_are_those_of_conlleval():
     tag_set = TagSet(["B-NP", "B-VP", "I-NP", "O"])
     targets = [["B-NP", "I-NP", "O", "B-VP"], ["O", "B-NP", "I-NP", "O"]]
     outputs = [["B-NP", "B-NP", "O", "B-VP"], ["O", "B-NP", "O", "O"]]
-    found = tag_set.score(outputs, targets)
+    found = tag_set.score(outputs, targets)()
     assert found == pytest.approx({"accuracy": 6 / 8, "precision": 1 / 4, "recall": 1 / 3, "f1": 2 / 7})
     np, vp = tag_set.tables(outputs, targets)["spans"]
     assert np == {"span": "NP", "precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 2}
@@ -49,7 +49,7 @@ def test_scores_are_those_of_conlleval():
 
 def test_tags_that_training_does_not_have_count_as_wrong():
     tag_set = TagSet(["B-NP", "O"])
-    found = tag_set.score([["B-NP", "O"]], [["B-NP", "B-LST"]])
+    found = tag_set.score([["B-NP", "O"]], [["B-NP", "B-LST"]])()
     assert found == pytest.approx({"accuracy": 0.5, "precision": 1.0, "recall": 0.5, "f1": 2 / 3})
     assert tag_set.confusion([["B-NP", "O"]], [["B-NP", "B-LST"]]).tolist() == [[1, 0], [0, 0]]
 

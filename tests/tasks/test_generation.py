@@ -123,7 +123,8 @@ def test_a_labelled_batch_by_hand():
 
 def test_bits_per_character_by_hand():
     task = fitted([Document("abc")])
-    found = task.score({"nats": 8.0 * np.log(2), "items": 4.0, "characters": 3.0})
+    sums = {"nats": 8.0 * np.log(2), "items": 4.0, "characters": 3.0}
+    found = task.score({name: np.array([value]) for name, value in sums.items()})
     assert found == pytest.approx({"loss": 2 * np.log(2), "perplexity": 4.0, "bits_per_char": 8 / 3})
 
 

@@ -50,7 +50,7 @@ def test_the_first_frame_of_a_piece_counts_for_nothing():
     batch = task.examples(pieces).batch(np.array([0, 1]))
     scores = torch.zeros(5, task.spec.likelihood.size)
     scores[:, 2] = 3.0  # the second frame of the first piece is right, the others are not
-    totals = task.measure(None, None, batch, Output(scores, torch.tensor([3, 2])), None, None)
+    totals = task.measure(None, np.arange(2), batch, Output(scores, torch.tensor([3, 2])), None, None)
     found = task.score(totals)
     wrong, right, rest = np.log1p(np.exp(3.0)), np.log1p(np.exp(-3.0)), np.log(2)
     by_hand = [right + 87 * rest, wrong + 87 * rest, wrong + 87 * rest]

@@ -77,7 +77,12 @@ def test_source_and_target_can_share_a_vocabulary():
 
 
 def test_bleu_of_lowercased_moses_tokens_beside_that_of_sacrebleu():
-    totals = {"nats": 1.0, "items": 1.0, "outputs": ["Ein Mann, der geht."], "targets": ["ein mann , der geht ."]}
+    totals = {
+        "nats": np.ones(1),
+        "items": np.ones(1),
+        "outputs": ["Ein Mann, der geht."],
+        "targets": ["ein mann , der geht ."],
+    }
     found = fitted(moses="de").score(totals)
     assert found["bleu_tok_lc"] == pytest.approx(100)
     assert found["bleu"] < 60
