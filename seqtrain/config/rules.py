@@ -17,6 +17,7 @@ def check_together(config: dict[str, Any]) -> list[str]:
         *input_and_name(config),
         *batch_size_and_duration(trainer),
         *more_hypotheses_than_beams(decode),
+        *longer_than_the_bound(decode),
     ]
 
 
@@ -70,4 +71,12 @@ def more_hypotheses_than_beams(decode: dict[str, Any]) -> list[str]:
     n_best, beam_size = decode.get("n_best", 1), decode.get("beam_size", 1)
     if n_best > beam_size and not decode.get("temperature"):
         return [f"decode.n_best={n_best} needs as large a beam, and decode.beam_size is {beam_size}"]
+    return []
+
+
+def longer_than_the_bound(decode: dict[str, Any]) -> list[str]:
+    """No output is longer than its bound."""
+    least, most = decode.get("min_length", 0), decode.get("max_length")
+    if most is not None and least > most:
+        return [f"decode.min_length={least} is more than decode.max_length={most} allows"]
     return []

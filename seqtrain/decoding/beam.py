@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seqtrain.contract import Batch
+from seqtrain.decoding.bans import Bans
 from seqtrain.decoding.hypothesis import Hypothesis, Step, select
 from seqtrain.decoding.scorers import Scorer
 from seqtrain.models.base import Generator, last
@@ -29,7 +30,7 @@ class Beam:
     below the worst of the `num_finished` best finished ones.
 
     end: the id of the end mark. bounds: (B,) the maximum length of each output. size: k. num_finished: how many
-    finished hypotheses of each sentence are kept.
+    finished hypotheses of each sentence are kept. bans: what hypotheses may not go on with.
     """
 
     def __init__(
@@ -41,9 +42,10 @@ class Beam:
         size: int,
         scorers: Sequence[Scorer],
         num_finished: int = 1,
+        bans: Bans | None = None,
     ):
         self.model, self.batch, self.end = model, batch, end
-        self.size, self.scorers = size, scorers
+        self.size, self.scorers, self.bans = size, scorers, bans or Bans(end)
         self.bounds: list[int] = bounds.tolist()
         nothing = -math.inf, Hypothesis([], -math.inf)
         self.finished = [[nothing] * num_finished for _ in self.bounds]  # of each sentence, the best first
@@ -80,7 +82,7 @@ class Beam:
         items = torch.empty(len(sentences), self.size, 0, dtype=torch.long, device=outputs.device)
 
         for length in range(1, max(self.bounds) + 1):
-            sums, parents, ids = self.extend(outputs, totals)  # (B, 2k) each: at least k of them go on
+            sums, parents, ids = self.extend(outputs, totals, items)  # (B, 2k) each: at least k of them go on
             self.collect_finished(sentences, sums, items, parents, ids, length)
             totals, order = sums.masked_fill(ids == self.end, -torch.inf).topk(self.size)
             parents, ids = parents.gather(1, order), ids.gather(1, order)
@@ -96,7 +98,9 @@ class Beam:
             state = select(state, rows.flatten())
             outputs, state = step(items[..., -1].reshape(-1, 1), state, memory)
 
-    def extend(self, outputs: Float[Tensor, "Bk V"], totals: Float[Tensor, "B k"]) -> tuple[Tensor, Tensor, Tensor]:
+    def extend(
+        self, outputs: Float[Tensor, "Bk V"], totals: Float[Tensor, "B k"], items: Int[Tensor, "B k L"]
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the 2k best continuations of each sentence: total log-probability, parent hypothesis and id, (B, 2k)
         each. There are 2k so that k of them can go on even if the other k end here.
 
@@ -104,7 +108,8 @@ class Beam:
         best continuations lie in the 2k columns with the highest maxima. This takes half the time.
         """
         groups = math.gcd(outputs.size(1), GROUPS)
-        sums = outputs.float().log_softmax(1).view(*totals.shape, groups, -1).add_(totals[..., None, None])
+        log_probs = self.bans(outputs.float().log_softmax(1), items.flatten(0, 1))
+        sums = log_probs.view(*totals.shape, groups, -1).add_(totals[..., None, None])
         width = sums.size(3)
         maxima = sums.amax(2).flatten(1)  # (B, k * width)
         columns = maxima.topk(min(2 * self.size, maxima.size(1)), sorted=False).indices

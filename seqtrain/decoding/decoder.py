@@ -14,6 +14,7 @@ from torch import Tensor
 
 from seqtrain.contract import Batch
 from seqtrain.decoding import ctc, frames
+from seqtrain.decoding.bans import Bans
 from seqtrain.decoding.beam import Beam
 from seqtrain.decoding.hypothesis import Hypothesis, Step
 from seqtrain.decoding.sampling import Sampling
@@ -32,6 +33,7 @@ class Decoder:
     beam_size: hypotheses of beam search; 1 is greedy search. length_penalty, coverage_penalty: see `scorers`.
     n_best: how many outputs each source gets.
     max_length: items of an output; None: twice the length of the source and 50 more.
+    min_length, no_repeat: see `Bans`.
     seed: decoders with the same seed draw the same samples.
     precision: "bfloat16" multiplies matrices in it, 1.4 to 1.5 times faster for whole batches on processors that can;
         scores are added up in float32.
@@ -46,6 +48,8 @@ class Decoder:
     top_k: int
     top_p: float
     max_length: int | None
+    min_length: int
+    no_repeat: int
     length: int
     precision: str
     seed: int
@@ -72,7 +76,8 @@ class Decoder:
             # The coverage penalty can change the order of finished hypotheses, so more than n_best are needed.
             num_finished = self.beam_size if self.coverage_penalty else self.n_best
             scorers = LengthPenalty(self.length_penalty), CoveragePenalty(self.coverage_penalty)
-            beam = Beam(model, batch, end, self.bounds(model, batch), self.beam_size, scorers, num_finished)
+            bounds, bans = self.bounds(model, batch), self.bans(end)
+            beam = Beam(model, batch, end, bounds, self.beam_size, scorers, num_finished, bans)
             return [hypotheses[: self.n_best] for hypotheses in beam.search(self.wrap(model.step))]
 
     @torch.inference_mode()
@@ -87,7 +92,10 @@ class Decoder:
         if model.spec.likelihood.aligns:
             return ctc.sample(model, batch, end, self.sampling, self.max_length)
         assert isinstance(model, Generator)
-        return self.sampling.search(model, self.wrap(model.step), batch, end, self.bounds(model, batch))
+        return self.sampling.search(model, self.wrap(model.step), batch, self.bans(end), self.bounds(model, batch))
+
+    def bans(self, end: int) -> Bans:
+        return Bans(end, self.min_length, self.no_repeat)
 
     def bounds(self, model: Generator, batch: Batch) -> Int[Tensor, " B"]:
         """Returns the maximum length of each row's output, in items."""

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seqtrain.contract import Batch
+from seqtrain.decoding.bans import Bans
 from seqtrain.decoding.hypothesis import Hypothesis, Step, select
 from seqtrain.models.base import Generator
 
@@ -24,10 +25,10 @@ class Sampling:
     generator: torch.Generator
 
     def search(
-        self, model: Generator, step: Step, batch: Batch, end: int, max_lengths: Int[Tensor, " B"]
+        self, model: Generator, step: Step, batch: Batch, bans: Bans, max_lengths: Int[Tensor, " B"]
     ) -> list[Hypothesis]:
-        """Returns one hypothesis for each sentence of the batch. end: the id of the end mark. max_lengths: of
-        each output."""
+        """Returns one hypothesis for each sentence of the batch. bans: what outputs may not go on with, and the id of
+        the end mark. max_lengths: of each output."""
         assert batch.inputs is not None
         memory, state = model.start(batch.source, batch.source_lengths)
         inputs = batch.inputs
@@ -38,13 +39,17 @@ class Sampling:
         for length in range(1, max(longest) + 1):
             scores, state = step(inputs, state, memory)
             log_probs = scores.float().log_softmax(-1)
-            chosen = self.choose(log_probs)
+            allowed = log_probs
+            if bans.active:
+                items = torch.tensor([ids[sentence] for sentence in active], dtype=torch.long, device=inputs.device)
+                allowed = bans(log_probs, items)
+            chosen = self.choose(allowed)
             chosen_log_probs = log_probs.gather(1, chosen[:, None])[:, 0]
             unfinished = []
             steps = zip(active, chosen.tolist(), chosen_log_probs.tolist(), strict=True)
             for row, (sentence, item, log_prob) in enumerate(steps):
                 totals[sentence] += log_prob
-                if item == end:
+                if item == bans.end:
                     continue
                 ids[sentence].append(item)
                 if length < longest[sentence]:

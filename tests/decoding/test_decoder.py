@@ -7,6 +7,7 @@ from small import make_batch, make_model, needs_bfloat16, one_row, same
 from torch.nn import functional as F
 
 from seqtrain.contract import Batch, Free, Spec, Tokens
+from seqtrain.decoding.bans import Bans
 from seqtrain.decoding.beam import Beam
 from seqtrain.decoding.decoder import Decoder
 from seqtrain.decoding.hypothesis import Hypothesis
@@ -32,6 +33,8 @@ def settings(**changes: Any) -> Decoder:
             "top_k": 0,
             "top_p": 1.0,
             "max_length": None,
+            "min_length": 0,
+            "no_repeat": 0,
             "length": 6,
             "precision": "float32",
             "seed": 0,
@@ -197,12 +200,36 @@ def test_a_beam_goes_on_with_the_best_of_all_continuations(items: int, size: int
     outputs, totals = torch.randn(2 * size, items), torch.randn(2, size).sort(descending=True).values
     totals[0, 1:] = -torch.inf  # one hypothesis alone may be extended
     beam = Beam(Chain({}), asked(TINY, rows=2), END, torch.tensor([4, 4]), size, [LengthPenalty(1.0)])
-    found, parents, chosen = beam.extend(outputs, totals)
+    found, parents, chosen = beam.extend(outputs, totals, torch.empty(2, size, 0, dtype=torch.long))
     sums = (outputs.log_softmax(1).view(2, size, items) + totals[..., None]).flatten(1)
     wanted, places = sums.topk(min(2 * size, size * items))
     torch.testing.assert_close(found, wanted)
     there = wanted.isfinite()
     assert torch.equal((parents * items + chosen)[there], places[there])
+
+
+@pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize(("model", "spec"), MODELS)
+def test_what_is_banned_is_never_written(model, spec, size: int):
+    made, batch, how = lively(model, spec), asked(spec), {"beam_size": size, "max_length": 12}
+    plain = make_decoder(**how)(made, batch, END)
+    long = make_decoder(**how, min_length=5)(made, batch, END)
+    assert min(len(found.ids) for found in long) >= 5
+    assert all(len(found.ids) >= 5 for found in plain) <= (long == plain)
+    for size in (1, 2, 3):
+        for found in make_decoder(**how, no_repeat=size)(made, batch, END):
+            runs = [*zip(*(found.ids[i:] for i in range(size)), strict=False)]
+            assert len(set(runs)) == len(runs)
+
+
+def test_a_ban_leaves_the_rest_as_probable_as_it_was():
+    """After 5 6 5 no 6 may follow, where pairs are not repeated; the end comes after the least length only."""
+    log_probs = torch.randn(2, 8).log_softmax(1)
+    items = torch.tensor([[5, 6, 5], [6, 5, 7]])
+    found = Bans(END, min_length=4, no_repeat=2)(log_probs, items)
+    banned = torch.zeros(2, 8, dtype=torch.bool)
+    banned[:, END] = banned[0, 6] = True
+    assert torch.equal(found, log_probs.masked_fill(banned, -torch.inf))
 
 
 def test_the_length_penalty_favours_long_outputs():

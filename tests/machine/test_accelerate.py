@@ -123,7 +123,15 @@ def test_decoding_finds_what_the_plain_model_finds(
     model: str, spec: str, backbone: str, precision: str, taken: set[str]
 ) -> None:
     settings: dict[str, Any] = {"n_best": 1, "length_penalty": 1.0, "coverage_penalty": 0.0, "temperature": 0.0}
-    settings |= {"top_k": 0, "top_p": 1.0, "max_length": LONGEST, "length": 1, "seed": 0}
+    settings |= {
+        "top_k": 0,
+        "top_p": 1.0,
+        "max_length": LONGEST,
+        "min_length": 0,
+        "no_repeat": 0,
+        "length": 1,
+        "seed": 0,
+    }
     batch, plain = make_batch(spec, lengths=(1, 1, 1)), make_model(model, spec, backbone, seed=2)
     fast = accelerated(plain)
     for size in (1, 3):

@@ -185,7 +185,16 @@ def test_decoding_by_recorded_steps_finds_the_same(
     monkeypatch.setattr(Kernels, "fastest", lambda self, work, ways, make: ways[-1])
     batch = make_batch(spec, lengths=(1, 1, 1))
     settings = {"beam_size": 1, "n_best": 1, "length_penalty": 1.0, "coverage_penalty": 0.0, "temperature": 0.0}
-    settings |= {"top_k": 0, "top_p": 1.0, "max_length": 12, "length": 1, "precision": precision, "seed": 0}
+    settings |= {
+        "top_k": 0,
+        "top_p": 1.0,
+        "max_length": 12,
+        "min_length": 0,
+        "no_repeat": 0,
+        "length": 1,
+        "precision": precision,
+        "seed": 0,
+    }
     settings |= how
     lengths, recorded = set(), list[Recorded]()
 
