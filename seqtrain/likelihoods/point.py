@@ -22,6 +22,7 @@ class Point(Likelihood):
     missing value, which counts as no item."""
 
     values: ClassVar[str] = "numbers"
+    density: ClassVar[bool] = False
     outputs: int
     criterion: str = "mae"
 

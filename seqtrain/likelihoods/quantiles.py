@@ -22,6 +22,7 @@ class Quantiles(Likelihood):
     The best value is the quantile at 0.5, which has to be among them."""
 
     values: ClassVar[str] = "numbers"
+    density: ClassVar[bool] = False
     outputs: int
     levels: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95)
 
