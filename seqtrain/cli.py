@@ -17,6 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from seqtrain.commands import launcher, modes, run_folder, sweep
+from seqtrain.commands.inherited import inherited
 from seqtrain.config import UserError, compose, sources
 from seqtrain.config.quoting import resume_command
 from seqtrain.config.schema import conform
@@ -188,6 +189,7 @@ def run_new(configs: sources.Configs, args: argparse.Namespace) -> int:
     """Runs a command that names no run folder: a training, a sweep, or a mode that does not train."""
     auto = "resume=auto" in args.overrides
     args.overrides = [line for line in args.overrides if line != "resume=auto"]
+    args.overrides = [*inherited(args.overrides, configs, args.multirun), *args.overrides]
     composed = compose.compose(configs, args.overrides, args.multirun)
     config = composed.config
     sweeps = args.multirun or composed.hydra.hydra.mode == RunMode.MULTIRUN

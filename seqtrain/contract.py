@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -32,13 +32,16 @@ State = Any  # nested tuples of batch-first tensors; None at the beginning
 class Tokens:
     """Positions that hold an id below `size`; `pad` fills up short rows, `unknown` stands for what has no id. width:
     ids a position, where that is more than one: a word and its part of speech. parts: what stands behind these ids, the
-    characters of the word, short ones filled up with padding."""
+    characters of the word, short ones filled up with padding. items: what the ids stand for; behind them are ids that
+    are not used. unit: what an item is."""
 
     size: int
     pad: int = 0
     unknown: int | None = None
     width: int = 1
     parts: Tokens | None = None
+    items: Sequence[Any] = field(default=(), compare=False, repr=False)
+    unit: str = field(default="item", compare=False)
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ class Spec(NamedTuple):
     form: how many positions come out.
     one_vocab: whether source and inputs are ids of the same vocabulary.
     copies: whether much of the output stands in the source, so that a model which can copy should.
+    classes: what the classes of the likelihood stand for, where it chooses among such.
     """
 
     source: Tokens | Reals | None
@@ -97,6 +101,7 @@ class Spec(NamedTuple):
     known: int = 0
     one_vocab: bool = False
     copies: bool = False
+    classes: Sequence[Any] = ()
 
     @property
     def incoming(self) -> str:
@@ -203,6 +208,10 @@ class Likelihood(ABC):
     @property
     def size(self) -> int:
         return self.outputs
+
+    def rows(self, classes: Sequence[Any]) -> Sequence[Any]:
+        """What each score stands for, by what its classes stand for."""
+        return classes
 
     @abstractmethod
     def nll(self, output: Output, batch: Batch) -> Float[Tensor, " B"]:
@@ -318,6 +327,10 @@ class Codec(ABC):
     @abstractmethod
     def fit(self, values: Iterable[Any]) -> None:
         """Learns from the training values what it needs: a vocabulary, names, scales."""
+
+    def renew(self, values: Iterable[Any]) -> None:  # noqa: B027
+        """Learns anew, from the training values of another run than its state came from, what cannot stay: labels, of
+        which there are others now. A vocabulary and scales stay."""
 
     @abstractmethod
     def state(self) -> Any:

@@ -17,7 +17,19 @@ FILES = {
 }
 MODULES = {name.removesuffix(".__init__"): path for name, path in FILES.items()}
 AXES = ("task", "model", "backbone")
-COMMANDS = ["assembly", "compare", "doctor", "evaluate", "inspect", "loaded", "predict", "replay", "score", "train"]
+COMMANDS = [
+    "assembly",
+    "compare",
+    "doctor",
+    "evaluate",
+    "inspect",
+    "loaded",
+    "origin",
+    "predict",
+    "replay",
+    "score",
+    "train",
+]
 BOTH = (
     *(f"commands.{name}" for name in COMMANDS),
     "engine.evaluate",

@@ -28,7 +28,8 @@ class Attributes(Codec):
 
     @property
     def positions(self) -> Tokens:
-        return Tokens(2 + len(self.items) if self.items else 0, PAD, UNKNOWN)
+        items = ["<pad>", "<unk>", *self.items] if self.items else []
+        return Tokens(len(items), PAD, UNKNOWN, items=items, unit="attribute")
 
     def fit(self, values: Iterable[str]) -> None:
         self.items = sorted(Counter(item for value in values for item in self.shown(value)))

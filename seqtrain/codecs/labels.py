@@ -28,13 +28,18 @@ class Labels(Codec):
 
     @property
     def positions(self) -> Tokens:
-        return Tokens(self.first + len(self.names) if self.names else 0)
+        items = [*[None] * self.first, *self.names] if self.names else []
+        return Tokens(len(items), items=items, unit="label")
 
     def fit(self, values: Iterable[str]) -> None:
         names = sorted(set(values))
         if len(names) < self.least:
             raise UserError(f"data: all training examples have the label {names[0]!r}; two or more are needed")
         self.names = names
+
+    def renew(self, values: Iterable[str]) -> None:
+        if not (found := set(values)) <= set(self.names):
+            Labels.fit(self, found)  # that of `Tags` takes sentences
 
     def state(self) -> list[str]:
         return self.names
@@ -67,6 +72,9 @@ class Tags(Labels):
 
     def fit(self, values: Iterable[Sequence[str]]) -> None:
         super().fit(chain.from_iterable(values))
+
+    def renew(self, values: Iterable[Sequence[str]]) -> None:
+        super().renew(chain.from_iterable(values))
 
     def encode(self, value: Sequence[str]) -> Int[np.ndarray, " T"]:
         return self.encode_all([value]).values

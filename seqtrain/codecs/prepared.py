@@ -64,8 +64,11 @@ class Text(Codec):
 
     @property
     def positions(self) -> Tokens:
-        tokenizer = getattr(self, "tokenizer", ())
-        return Tokens(tokenizer.size if tokenizer and self.decoded else len(tokenizer), PAD, UNKNOWN)
+        tokenizer: Tokenizer | None = getattr(self, "tokenizer", None)
+        if tokenizer is None:
+            return Tokens(0, PAD, UNKNOWN, unit=self.options["unit"])
+        size = tokenizer.size if self.decoded else len(tokenizer)
+        return Tokens(size, PAD, UNKNOWN, items=tokenizer.items, unit=tokenizer.unit)
 
     def fit(self, values: Iterable[str]) -> None:
         self.tokenizer = fitted(values, self.options)

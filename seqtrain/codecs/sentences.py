@@ -19,6 +19,7 @@ from seqtrain.contract import Codec, Tokens
 
 Columns = Sequence[Sequence[str]]  # the tokens of a sentence, then the further columns, such as parts of speech
 PREFIXES, SUFFIXES = (2, 3, 4), (1, 2, 3, 4)  # letters
+MARKS = ("<pad>", "<unk>")  # what the first two ids stand for
 
 
 class Sentences(Codec):
@@ -38,8 +39,11 @@ class Sentences(Codec):
 
     @property
     def positions(self) -> Tokens:
-        parts = Tokens(2 + len(self.characters), PAD, UNKNOWN, self.longest)
-        return Tokens(2 + sum(map(len, self.items)), PAD, UNKNOWN, len(self.items), parts)
+        signs = [*MARKS, *self.characters]
+        words, *others = self.items
+        items = [*MARKS, *words, *((i, item) for i, column in enumerate(others, 1) for item in column)]
+        parts = Tokens(len(signs), PAD, UNKNOWN, self.longest, items=signs, unit="char")
+        return Tokens(len(items), PAD, UNKNOWN, len(self.items), parts, items, "word")
 
     def fit(self, values: Iterable[Columns]) -> None:
         sentences = list(values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,6 +100,21 @@ class Fitted:
         }
         missing = any(bool(np.isnan(series.values).any()) for series in records)
         return cls(layout, learned, covariates, missing, period)
+
+    def with_scales_of(self, other: Fitted) -> Fitted:
+        """The same data for a model of other data: what both know by name, a channel of a series or a covariate, keeps
+        the scale that it has there; there are flags for missing values if there are such there."""
+
+        def scaled(name: str, channel: str, own: list[float]) -> list[float]:
+            known = other.series.get(name, {}).get(channel, own)
+            return [*known[:-1], own[-1]]  # the naive error is not a scale: the metrics are of these data
+
+        series = {
+            name: {channel: scaled(name, channel, own) for channel, own in channels.items()}
+            for name, channels in self.series.items()
+        }
+        covariates = {name: other.covariates.get(name, own) for name, own in self.covariates.items()}
+        return replace(self, series=series, covariates=covariates, missing=other.missing)
 
     def state(self) -> dict[str, Any]:
         return asdict(self) | {"layout": self.layout._asdict() | {"reading": asdict(self.layout.reading)}}

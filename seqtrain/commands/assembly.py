@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
@@ -23,21 +23,25 @@ from seqtrain.config.sources import ROOT
 from seqtrain.contract import Batching, Spec
 from seqtrain.decoding.decoder import Decoder
 from seqtrain.engine.average import Average
-from seqtrain.engine.checkpoint import Checkpoint, Checkpoints, put_weights
+from seqtrain.engine.checkpoint import Checkpoint, Checkpoints, put_weights, weights_of
 from seqtrain.engine.job import Job, Progress
 from seqtrain.engine.loader import Loader
 from seqtrain.engine.memory import out_of_memory
-from seqtrain.engine.optimizer import make_optimizer
+from seqtrain.engine.optimizer import freeze, make_optimizer
 from seqtrain.engine.recorder import Recorder, line
 from seqtrain.engine.trainer import Trainer
 from seqtrain.evaluation.comparison import Baselines
 from seqtrain.evaluation.report import Report
+from seqtrain.frontends.base import Frontend
 from seqtrain.machine.accelerate import accelerate
 from seqtrain.machine.capture import Recorded
 from seqtrain.machine.device import open_device, settle_precision
 from seqtrain.machine.kernels import Kernels
 from seqtrain.storage.cache import cached_value
 from seqtrain.tasks.base import Task
+
+if TYPE_CHECKING:
+    from seqtrain.commands.origin import Origin
 
 Config = dict[str, Any]
 Records = dict[str, Sequence[Any]]
@@ -50,13 +54,17 @@ class Assembly:
     before that, it may be set to another.
 
     cfg: a checked configuration. run: its run folder. checkpoint: what the task and the model take their state from;
-    without one the task is fitted on the training records, and the model has fresh weights.
+    without one the task is fitted on the training records, and the model has fresh weights; or both begin with what
+    `origin` has learned, the run that `init` names.
     """
+
+    origin: Origin | None = None
 
     def __init__(self, cfg: Config, run: Path = Path(), checkpoint: Checkpoint | None = None):
         self.cfg = cfg
         self.run = run
         self.checkpoint = checkpoint
+        self.notes: list[str] = []  # what to tell of how the model begins
 
     def build(self, axis: str, **more: Any) -> Any:
         return build(self.cfg[axis], self.cfg["trust"], **more)
@@ -72,6 +80,8 @@ class Assembly:
         if self.checkpoint is not None:
             self.restore(Progress.read, self.checkpoint.training)
             _ = self.model
+        if self.origin is not None:
+            self.origin.check()
 
     # ---------------------------------------------------------------------------------------------------- machine
 
@@ -89,7 +99,11 @@ class Assembly:
     def task(self) -> Task:
         """Fitted on the training records, or as the checkpoint has it."""
         if self.checkpoint is None:
-            self.unfitted_task.fit(self.records["train"])
+            fit = partial(self.unfitted_task.fit, self.records["train"])
+            if self.origin is None or self.cfg["refit"]:
+                fit()
+            else:
+                self.origin.restore(lambda state: fit(start=state), self.origin.state.task)
         else:
             self.restore(self.unfitted_task.load_state, self.checkpoint.task)
         self.unfitted_task.spec = self.with_likelihood(self.unfitted_task.spec)
@@ -194,14 +208,24 @@ class Assembly:
 
     # ---------------------------------------------------------------------------------------------------- model
 
+    @property
+    def state(self) -> Checkpoint:
+        assert self.checkpoint is not None
+        return self.checkpoint
+
     @cached_property
     def model(self) -> nn.Module:
-        """With the weights of the checkpoint, or fresh ones."""
+        """With the weights of the checkpoint; or fresh ones, in place of which word vectors come, and what `origin` has
+        learned."""
         if self.checkpoint is not None:
             self.restore(partial(check_size, self), self.checkpoint.weights)
         model = self.new_model(self.device)
         if self.checkpoint is not None:
             self.restore(partial(put_weights, model), self.checkpoint.weights)
+        else:
+            self.notes += [note for part in model.modules() if isinstance(part, Frontend) and (note := part.begin())]
+            if self.origin is not None:
+                self.notes.append(self.origin.give(model, self.task.spec))
         if self.cfg["device"]["kernels"] == "auto":
             accelerate(model, self.kernels)
         return model
@@ -211,9 +235,9 @@ class Assembly:
         """Which way each layer of the model takes."""
         return Kernels()
 
-    def new_model(self, device: torch.device) -> nn.Module:
-        """With fresh weights, by the random numbers of torch."""
-        spec: Spec = self.task.spec
+    def new_model(self, device: torch.device, spec: Spec | None = None) -> nn.Module:
+        """With fresh weights, by the random numbers of torch. spec: of other data than the task's."""
+        spec = spec or self.task.spec
         layers = {axis: partial(self.build, axis) for axis in ("frontend", "backbone")}
         try:
             return self.build("model", spec=spec, **layers).to(device)
@@ -223,6 +247,11 @@ class Assembly:
             raise UserError(
                 "the model does not fit in memory; a smaller model.hidden_size or model.num_layers may"
             ) from None
+
+    def shapes(self, spec: Spec) -> dict[str, torch.Size]:
+        """The shapes of the weights of a model for such data, by name."""
+        with torch.device("meta"), Unfilled():
+            return {name: w.shape for name, w in weights_of(self.new_model(torch.device("meta"), spec)).items()}
 
     @cached_property
     def decoder(self) -> Decoder:
@@ -251,12 +280,13 @@ class Assembly:
         else:
             valid = self.loader("valid")
         step = 0 if self.checkpoint is None else Progress.read(self.checkpoint.training).step
+        freeze(self.model, self.trainer.freeze)
         return Job(
             task=self.task,
             model=self.model,
             kernels=self.kernels,
             objective=self.trainer.objective(self.model, self.task.spec.likelihood),
-            optimizer=make_optimizer(partial(self.build, "optimizer"), self.model),
+            optimizer=make_optimizer(partial(self.build, "optimizer"), self.model, self.trainer.lr_factors),
             schedule=self.build("schedule"),
             average=Average(self.model, self.trainer.ema, self.trainer.average),
             train=train,

@@ -26,8 +26,7 @@ class Loaded(Assembly):
     """A trained model with the best weights of its run folder. Made by `seqtrain.load`."""
 
     def __init__(self, cfg: Config, run: Path):
-        checkpoints = Checkpoints(run)
-        super().__init__(cfg, run, checkpoints.load("best" if checkpoints.files.has("checkpoints/best") else "last"))
+        super().__init__(cfg, run, Checkpoints(run).load_best())
         self.model.eval()
 
     @property

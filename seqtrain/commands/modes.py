@@ -67,6 +67,10 @@ def problems(config: dict[str, Any]) -> list[str]:
     if resume is not None and mode != "train":
         return [f"resume goes on training; for mode={mode} write {typed('checkpoint', resume)}"]
     found = []
+    if config["init"] is not None and mode != "train" and checkpoint is None:
+        found.append(f"init begins a new training; with mode={mode} leave it out")
+    if config["refit"] and config["init"] is None:
+        found.append("refit=true goes with init=RUN, the run that a new training begins from")
     row = MODES[mode]
     for key in ("checkpoint", "input", "runs"):
         users = [f"mode={name}" for name, other in MODES.items() if key in {**other.needs, **other.takes}]

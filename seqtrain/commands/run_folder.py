@@ -36,6 +36,7 @@ from seqtrain.storage.disk import Folder, LogFile, locked
 log = logging.getLogger(__name__)
 # what a resumed run keeps, beside the content of its data
 FIXED = ("task", "model", "frontend", "backbone", "likelihood", "seed")
+ORDER = "trainer.lr_factors"  # by which an optimizer sorts weights, whose state it keeps in this order
 
 
 def stamp(name: str | None) -> str:
@@ -226,6 +227,8 @@ def run_config(folder: Path, configs: Configs, overrides: list[str], mode: str) 
     for o in parsed.values:
         if o.key_or_group.startswith("hydra"):
             problems.append(f"{o.input_line}: a run folder that exists already keeps its place; leave this out")
+        elif o.key_or_group in ("init", "refit"):
+            problems.append(f"{o.input_line}: it begins a new training, and this run is there already; leave it out")
         elif wrong := override_problems(o, schema, configs):
             problems += wrong
         else:
@@ -259,8 +262,9 @@ def refused(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
     their content is compared later.)"""
     for name, was, value in differences(old, new):
         section = name.partition(".")[0]
-        if section in FIXED and "dropout" not in name:
-            yield f"{name}={value}: a resumed run keeps its {section} ({name}={was}); leave it out or start a new run"
+        if (section in FIXED and "dropout" not in name) or name.startswith(ORDER):
+            kept = name if name.startswith(ORDER) else section
+            yield f"{name}={value}: a resumed run keeps its {kept} ({name}={was}); leave it out or start a new run"
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -296,7 +300,8 @@ def unfinished(config: DictConfig, wanted: dict[str, Any], configs: Configs) -> 
         try:
             stored = run_config(folder, configs, [], "predict")[0]
             same = all(stored.get(name) == wanted.get(name) for name in TAKEN)
-            if same and not Folder(folder).has("metrics.json"):
+            begun = stored["init"] is None or Folder(folder).has("checkpoints/last")  # else it cannot go on
+            if same and begun and not Folder(folder).has("metrics.json"):
                 with locked(folder):
                     return folder
         except UserError:  # damaged, or in use

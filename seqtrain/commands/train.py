@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from seqtrain.commands.assembly import Assembly, Config, baseline_lines
+from seqtrain.commands.origin import Origin
 from seqtrain.commands.run_folder import log_to_run
 from seqtrain.config import UserError, in_brief
 from seqtrain.config.quoting import command, resume_command
@@ -92,16 +93,21 @@ def train_until(
     checkpoints = Checkpoints(folder)
     checkpoints.clean()
     checkpoint = checkpoints.load("last") if resume and checkpoints.steps() else None
+    if resume and checkpoint is None and cfg["init"]:  # a folder does not decide what else is read
+        raise UserError(f"{folder}: it ended before its first checkpoint, and it began with init: start it again")
     parts = open_run(cfg, folder, team, interruption, checkpoint)
     trainer, job, step = parts.trainer, parts.job, parts.job.recorder.step
     size = sum(p.numel() for p in job.model.parameters())
     log.info("%s\n%s; %s parameters on %s, %s", folder, parts.counts, f"{size:,}", job.device, trainer.precision)
     with closing(job.recorder):
         if checkpoint is None:
-            for text in chain(parts.report.lines, check_room(job.model, {"train": job.train, "valid": job.valid})):
+            room = check_room(job.model, {"train": job.train, "valid": job.valid})
+            for text in chain(parts.report.lines, parts.notes, room):
                 log.info("  %s", text)
             figures = json.dumps(parts.report.figures, indent=1, ensure_ascii=False)
             checkpoints.files.replace("data.json", figures.encode())
+            if cfg["init"]:  # so that a resumed run does without the other one
+                job.save()
             job.recorder.show(0, {"config": f"```yaml\n{checkpoints.files.read('config.yaml').decode()}\n```"})
         else:
             checkpoints.restore(job.restore, checkpoint)
@@ -131,6 +137,7 @@ def open_run(
 ) -> Assembly:
     """Makes and checks the parts that one process trains with; the state comes from the checkpoint, if there is one."""
     parts = Assembly(cfg, folder, checkpoint)
+    parts.origin = Origin(cfg) if checkpoint is None and cfg["init"] else None
     parts.device = open_device(cfg["device"], team.local_rank, team.local_size)
     parts.check()
     torch.manual_seed(cfg["seed"])

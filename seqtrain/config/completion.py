@@ -13,7 +13,7 @@ from seqtrain.config.compose import read_files
 from seqtrain.config.schema import Schema
 from seqtrain.config.sources import Configs
 
-RUNS = ("checkpoint", "resume", "runs")
+RUNS = ("checkpoint", "resume", "init", "runs")
 PLAIN = re.compile(r"[\w./=,:@%+~\[-]+")  # nothing that bash would run: a file may be named $(command)
 
 

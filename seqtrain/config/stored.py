@@ -18,7 +18,9 @@ from seqtrain.storage.disk import Folder
 AXES = ("task", "model", "frontend", "backbone", "likelihood", "data", "optimizer", "schedule", "trainer")
 OPTIONAL = ("likelihood",)  # axes that a configuration need not have
 DEFAULT_TARGETS = {"frontend": "seqtrain.frontends.embedding.Embedding"}  # of axes that older runs do not name
-TAKEN = ("seed", "name", "decode", *AXES)  # the sections that a run folder decides; the others come from the user
+# the sections that a run folder decides; the others come from the user. (init and refit say how it began: they are not
+# followed again.)
+TAKEN = ("seed", "name", "init", "refit", "decode", *AXES)
 MOVED = {  # classes whose name has changed since older runs: (beginning of the) old name -> new name
     "seqtrain.train.": "seqtrain.engine.trainer.",
     "seqtrain.schedules.": "seqtrain.engine.schedules.",

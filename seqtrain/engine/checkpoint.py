@@ -160,6 +160,10 @@ class Checkpoints:
                 log.warning("%s: damaged (%s); trying the one before", self.folder / step, problem)
         raise UserError(f"{self.run}: there is no whole checkpoint in it ({problem})")
 
+    def load_best(self) -> Checkpoint:
+        """Reads the best checkpoint, or the last one of a run that has not been evaluated yet."""
+        return self.load("best" if self.files.has("checkpoints/best") else "last")
+
     def read(self, name: str) -> Checkpoint:
         """Reads and verifies one step folder. Raises one of `DAMAGE` where it differs from what was written."""
         record = json.loads(self.files.read(f"checkpoints/{name}/checksums.json", limit=2**16))

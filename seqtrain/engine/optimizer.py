@@ -3,41 +3,76 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections import defaultdict
 from copy import copy
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from seqtrain.config import UserError
+from seqtrain.config import UserError, in_brief
+from seqtrain.config.schema import is_number
+from seqtrain.config.spelling import did_you_mean, near
 
 for name in ("add_param_group", "state_dict", "load_state_dict", "zero_grad"):
     plain: Any = inspect.unwrap(getattr(Optimizer, name))
     setattr(plain, "__dynamo_disable", plain)  # the wrapper looks here for a compiled version, and finds the plain one
 
 
-def make_optimizer(make: Any, model: nn.Module) -> Optimizer:
+def make_optimizer(make: Any, model: nn.Module, factors: dict[str, Any] | None = None) -> Optimizer:
     """Makes an optimizer for a model, with weight decay for matrices only; biases and other vectors have none.
 
-    make: the class with its settings. Each group keeps the highest learning rate as "peak_lr". Raises `UserError` for
-    settings that contradict each other, such as Nesterov without momentum, or three betas.
+    make: the class with its settings. factors: by what the learning rate of some parts is multiplied, see `weights_in`.
+    Each group keeps the highest learning rate as "peak_lr". Raises `UserError` for settings that contradict each other,
+    such as Nesterov without momentum, or three betas.
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1]},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
+    factor = dict.fromkeys(model.parameters(), 1.0)
+    for part, value in (factors or {}).items():
+        if not is_number(value) or not 0 < value < math.inf:
+            cure = "; trainer.freeze takes a part out of training" if value == 0 else ""
+            raise UserError(f"trainer.lr_factors.{part}={value}: expected a number above 0{cure}")
+        factor |= dict.fromkeys(weights_in(model, part, "trainer.lr_factors"), float(value))
+    groups = []
+    for value in dict.fromkeys((1.0, *factor.values())):
+        parameters = [p for p in factor if factor[p] == value]  # those that are frozen have no gradient, and no state
+        groups += [
+            {"params": [p for p in parameters if p.ndim > 1], "peak_lr": value},
+            {"params": [p for p in parameters if p.ndim < 2], "peak_lr": value, "weight_decay": 0.0},
+        ]
     try:
         optimizer = make(params=groups)
         for group in optimizer.param_groups:
-            group["peak_lr"] = group["lr"]
+            group["peak_lr"] *= group["lr"]
             for weight in group["params"][:1]:
                 state_after_step(optimizer, group, weight)  # some settings are only checked in a step
     except (TypeError, ValueError, LookupError) as error:
         raise UserError(f"optimizer: its settings do not go together ({error})") from error
     return optimizer
+
+
+def freeze(model: nn.Module, parts: list[str]) -> None:
+    """Takes the weights of some parts of a model out of training, see `weights_in`. Raises `UserError` where nothing is
+    left."""
+    for part in parts:
+        for weight in weights_in(model, part, "trainer.freeze"):
+            weight.requires_grad_(False)
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise UserError(f"trainer.freeze=[{','.join(parts)}] leaves no weight to train")
+
+
+def weights_in(model: nn.Module, part: str, setting: str) -> list[nn.Parameter]:
+    """The weights of all parts of a model that have a name: that of a module or a weight, or some of its words in a
+    row; * is any text. Raises `UserError`, with the setting, where there is no such part."""
+    weights = dict(model.named_parameters())
+    if found := [weight for name, weight in weights.items() if fnmatchcase(f".{name}.", f"*.{part}.*")]:
+        return found
+    names = [name for name, _ in model.named_modules() if name]
+    shown = [name for name in names if name.count(".") < 2 and any(n.startswith(f"{name}.") for n in weights)]
+    raise UserError(f"{setting}: the model has no part {in_brief(part)}{did_you_mean(near(part, names))}; "
+                    f"it has {', '.join(shown)}")  # fmt: skip
 
 
 def load_state(optimizer: Optimizer, state: dict[str, Any]) -> None:

@@ -50,6 +50,8 @@ class Trainer:
     workers: int
     accumulate: int
     clip: float | None
+    freeze: list[str]
+    lr_factors: dict[str, Any]
     precision: str
     rdrop: float
     skip_bad_steps: int

@@ -5,20 +5,24 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, ClassVar
 
+import torch
 from jaxtyping import Float, Int, Num
-from torch import Tensor
+from torch import Tensor, nn
 
+from seqtrain.config import UserError
 from seqtrain.contract import Aligned, Reals, Spec, Tokens
 from seqtrain.layers import Embedding
+from seqtrain.reading.vectors import read_vectors
 
 
 class Frontend(Embedding):
     """Embeds the positions of a source, as `layers.Embedding` says, and may make fewer of them.
 
-    shortens: whether it may leave fewer positions than come in.
+    shortens: whether it may leave fewer positions than come in. Its table may begin with the vectors of a file.
     """
 
     shortens: ClassVar[bool] = False
+    vectors: str | None = None
 
     def __init__(self, source: Tokens | Reals, size: int, dropout: float, word_dropout: float, scaled: bool):
         super().__init__(source, size, dropout, word_dropout, scaled)
@@ -35,7 +39,32 @@ class Frontend(Embedding):
     @classmethod
     def of(cls, spec: Spec, **options: Any) -> Spec:
         """What the model behind it sees. options: the keys of the frontend's YAML file."""
+        words = isinstance(spec.source, Tokens) and spec.source.unit == "word"
+        if options.get("vectors") and not words:
+            found = f"the unit is {spec.source.unit}" if isinstance(spec.source, Tokens) else "there are none"
+            raise UserError(f"frontend.vectors are of words that come in, and here {found}")
         return spec
+
+    def begin(self) -> str | None:
+        """Gives its table the word vectors, before a training begins; later they are in its weights. Returns what to
+        tell of it. A word that the file lacks has the vector of its lower case, or else stays as it is."""
+        if self.vectors is None:
+            return None
+        assert isinstance(self.positions, Tokens)
+        assert isinstance(self.map, nn.Embedding)
+        pad, items = self.positions.pad, enumerate(self.positions.items)
+        ids = {item: i for i, item in items if isinstance(item, str) and item.strip() and i != pad}
+        known = read_vectors(self.vectors, {*ids, *map(str.lower, ids)}, self.map.embedding_dim)
+        words = {item: item if item in known else item.lower() for item in ids}
+        found = {item: word for item, word in words.items() if word in known}
+        if not found:
+            raise UserError(f"frontend.vectors={self.vectors}: no word of the vocabulary is in it")
+        with torch.no_grad():
+            for item, word in found.items():
+                self.map.weight[ids[item]] = torch.from_numpy(known[word]) / self.scale
+        lower = sum(item != word for item, word in found.items())
+        return (f"frontend.vectors: {len(found):,} of the {len(ids):,} items of the vocabulary are in "
+                f"{self.vectors}, {lower:,} of them only in lower case")  # fmt: skip
 
     def left(self, lengths: Int[Tensor, " B"]) -> Int[Tensor, " B"]:
         """How many positions are left of so many."""

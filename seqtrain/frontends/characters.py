@@ -24,8 +24,10 @@ class Characters(Frontend):
         width: int,
         character_size: int,
         features: int,
+        vectors: str | None,
     ):
         super().__init__(source, size, dropout, word_dropout, scaled)
+        self.vectors = vectors
         assert isinstance(source, Tokens)
         assert source.parts is not None
         self.first = source.width

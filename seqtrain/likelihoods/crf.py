@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from itertools import product
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -25,6 +27,9 @@ class Crf(Likelihood):
     @property
     def size(self) -> int:
         return self.outputs * (1 + self.outputs)
+
+    def rows(self, classes: Sequence[Any]) -> Sequence[Any]:
+        return [*classes, *((None if None in pair else pair) for pair in product(classes, classes))]
 
     def tables(self, output: Output) -> tuple[Float[Tensor, "B T K K"], Bool[Tensor, "B T"]]:
         """The scores of each pair, those of its second class included; at the first position all rows are those of the

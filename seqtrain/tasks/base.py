@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any, ClassVar
 
@@ -79,7 +79,14 @@ class Task:
         source, target = None if self.source is None else self.source.positions, self.target.positions
         inputs = target if isinstance(self.form, Free) else None
         return Spec(
-            source, self.many, inputs, self.likelihood(), self.form, one_vocab=self.one_vocab, copies=self.copies
+            source,
+            self.many,
+            inputs,
+            self.likelihood(),
+            self.form,
+            one_vocab=self.one_vocab,
+            copies=self.copies,
+            classes=target.items if isinstance(target, Tokens) else (),
         )
 
     def likelihood(self) -> Likelihood:
@@ -89,20 +96,29 @@ class Task:
             return Categorical(positions.size, self.label_smoothing)
         return Point(int(np.prod(positions.shape)), "mse")
 
-    def fit(self, records: Sequence[Any]) -> None:
-        """Learns from the training records what the data needs: tokenizers, labels, scales."""
+    def fit(self, records: Sequence[Any], start: dict[str, Any] | None = None) -> None:
+        """Learns from the training records what the data needs: tokenizers, labels, scales. start: the state of another
+        run, from which these come instead, but for labels that it does not have: see `Codec.renew`."""
         self.choose(next((kind for kind, record in RECORDS.items() if isinstance(records[0], record)), self.kinds[0]))
         source, target = self.fields
         if self.one_vocab:
-            self.source.fit(Column(records, source, target))
+            self.learn(self.source, self.keys[0], Column(records, source, target), start)
             self.target.share(self.source)
         else:
             if self.source is not None:
-                self.source.fit(Column(records, source))
-            self.target.fit(
-                chain.from_iterable(map(self.targets, records)) if self.several else Column(records, target)
-            )
+                self.learn(self.source, self.keys[0], Column(records, source), start)
+            targets = chain.from_iterable(map(self.targets, records)) if self.several else Column(records, target)
+            self.learn(self.target, self.keys[1], targets, start)
         self.spec = self.described()
+
+    @staticmethod
+    def learn(codec: Any, key: str, values: Iterable[Any], start: dict[str, Any] | None) -> None:
+        """Fits a codec, or gives it its part of another run's state."""
+        if start is None:
+            codec.fit(values)
+        else:
+            codec.load_state(start[key])
+            codec.renew(values)
 
     def targets(self, record: Any) -> Sequence[Any]:
         """The targets of a record, as their codec reads them."""

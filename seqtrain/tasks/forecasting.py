@@ -44,10 +44,15 @@ class Forecasting(Task):
     def outline(self, kind: str) -> Spec:
         return Spec(Reals((0,)), True, Reals((0,)), Point(0), Fixed(1))
 
-    def fit(self, records: Sequence[Series]) -> None:
+    def fit(self, records: Sequence[Series], start: dict[str, Any] | None = None) -> None:
+        """start: see `Task.fit`; a series keeps the scales that it had there, by its name."""
         if self.frame.calendar and records[0].layout.date_format == "integer":
             raise UserError(f"task.calendar: {records[0].layout.date} holds plain numbers, which have no calendar")
-        self.describe(Fitted.learn(records, self.frame.horizon, self.period))
+        fitted = Fitted.learn(records, self.frame.horizon, self.period)
+        if start is not None:
+            self.load_state(start)
+            fitted = fitted.with_scales_of(self.fitted)
+        self.describe(fitted)
 
     def describe(self, fitted: Fitted) -> None:
         self.fitted = fitted

@@ -54,9 +54,9 @@ class LanguageModel(Task):
         self.condition(kind == "labelled")
         return super().outline(kind)
 
-    def fit(self, records: Sequence[Any]) -> None:
+    def fit(self, records: Sequence[Any], start: dict[str, Any] | None = None) -> None:
         self.condition(isinstance(records[0], Labelled))
-        super().fit(records)
+        super().fit(records, start)
 
     def state(self) -> dict[str, Any]:
         return {"labels": []} | super().state()

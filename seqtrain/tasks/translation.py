@@ -44,8 +44,8 @@ class Translation(Task):
         self.moses = moses
         self.notes: list[str] = []
 
-    def fit(self, records: Sequence[Pair]) -> None:
-        super().fit(records)
+    def fit(self, records: Sequence[Pair], start: dict[str, Any] | None = None) -> None:
+        super().fit(records, start)
         references = [pair.target for pair in report.evenly(records, 10_000)]
         self.bleu_tokenizer, self.monitor, self.notes = bleu.settle(
             references, self.bleu_tokenizer, self.monitor, self.target.tokenizer.lowercase

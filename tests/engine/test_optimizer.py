@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from seqtrain.config import UserError
-from seqtrain.engine.optimizer import make_optimizer, step
+from seqtrain.engine.optimizer import freeze, make_optimizer, step
 
 KINDS = {
     "adam": partial(torch.optim.Adam, lr=0.1, weight_decay=0.1, fused=True),
@@ -65,7 +65,7 @@ def test_settings_that_do_not_go_together_are_the_users_mistake(make: Any):
 def test_training_and_its_state_do_without_torchs_compiler():
     code = """
 import sys, torch
-from seqtrain.engine.optimizer import make_optimizer, step
+from seqtrain.engine.optimizer import freeze, make_optimizer, step
 model = torch.nn.Linear(2, 2)
 optimizer = make_optimizer(lambda params: torch.optim.AdamW(params, lr=0.1), model)
 model(torch.ones(1, 2)).sum().backward()
@@ -76,3 +76,34 @@ print("torch._dynamo" in sys.modules)
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
+
+
+def test_frozen_parts_get_no_gradient_and_others_may_thaw_later():
+    model = nn.ModuleDict({"encoder": nn.Linear(4, 4), "inner": nn.ModuleDict({"encoder": nn.Linear(4, 4)})})
+    model["output"] = nn.Linear(4, 2)
+    freeze(model, ["encoder", "output.b*"])
+    assert [name for name, weight in model.named_parameters() if weight.requires_grad] == ["output.weight"]
+    optimizer = make_optimizer(KINDS["adamw"], model)
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == 6  # a resumed run may thaw them
+    with pytest.raises(
+        UserError, match=r"no part encodr; did you mean encoder\?; it has encoder, inner, inner.encoder, out"
+    ):
+        freeze(model, ["encodr"])
+    with pytest.raises(UserError, match="leaves no weight to train"):
+        freeze(model, ["*"])
+
+
+def test_the_learning_rate_of_a_part_is_multiplied():
+    model = nn.ModuleDict({"encoder": nn.Linear(4, 4), "output": nn.Linear(4, 2)})
+    groups = make_optimizer(KINDS["adamw"], model, {"encoder": 0.1, "encoder.bias": 0.5}).param_groups
+    rates = {id(weight): (group["peak_lr"], group["weight_decay"]) for group in groups for weight in group["params"]}
+    found = {name: rates[id(weight)] for name, weight in model.named_parameters()}
+    assert found == {
+        "encoder.weight": (pytest.approx(0.01), 0.1),
+        "encoder.bias": (pytest.approx(0.05), 0.0),
+        "output.weight": (0.1, 0.1),
+        "output.bias": (0.1, 0.0),
+    }
+    for value in (0, -1, "x", float("inf")):
+        with pytest.raises(UserError, match="expected a number above 0"):
+            make_optimizer(KINDS["adamw"], model, {"encoder": value})
