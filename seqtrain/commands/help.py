@@ -29,6 +29,7 @@ seqtrain trains, evaluates, checkpoints and uses any sequence model on any seque
 Usage
   seqtrain [AXIS=OPTION ...] [KEY=VALUE ...]              train
   seqtrain resume=RUN                                     go on with an interrupted training
+  seqtrain init=RUN [AXIS=OPTION ...] [KEY=VALUE ...]     fine-tune: train from the weights of a run
   seqtrain -m KEY=VALUE,VALUE ...                         a sweep: every combination, and a table
 USAGE
 

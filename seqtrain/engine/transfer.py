@@ -85,7 +85,7 @@ def transfer(
             told.append(f"{kind} here: {listed(parts(some, others))}")
     if not taken:
         raise ValueError(f"no weight of this model is in it; it has {listed(parts(weights, {}))}")
-    return f"{taken} of {len(weights_of(model))} weights{''.join(f'; {text}' for text in told)}"
+    return f"{taken} of {len(weights_of(model))} weights taken{''.join(f'; {text}' for text in told)}"
 
 
 def common(here: Sequence[Any], there: Sequence[Any]) -> tuple[list[int], list[int]]:
