@@ -57,7 +57,7 @@ class Text(Codec):
     def __init__(
         self, options: dict[str, Any], begin: int | None = None, max_length: int | None = None, decoded: bool = True
     ):
-        self.options = options if decoded else options | {"spaces": False}
+        self.options: dict[str, Any] = options if decoded else options | {"spaces": False}
         self.begin = [] if begin is None else [begin]
         self.max_length = max_length
         self.decoded = decoded

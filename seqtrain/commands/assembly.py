@@ -286,7 +286,7 @@ class Assembly:
             model=self.model,
             kernels=self.kernels,
             objective=self.trainer.objective(self.model, self.task.spec.likelihood),
-            optimizer=make_optimizer(partial(self.build, "optimizer"), self.model, self.trainer.lr_factors),
+            optimizer=make_optimizer(partial(self.build, "optimizer"), self.model, self.trainer.rates),
             schedule=self.build("schedule"),
             average=Average(self.model, self.trainer.ema, self.trainer.average),
             train=train,

@@ -36,7 +36,7 @@ from seqtrain.storage.disk import Folder, LogFile, locked
 log = logging.getLogger(__name__)
 # what a resumed run keeps, beside the content of its data
 FIXED = ("task", "model", "frontend", "backbone", "likelihood", "seed")
-ORDER = "trainer.lr_factors"  # by which an optimizer sorts weights, whose state it keeps in this order
+ORDER = "trainer.rates"  # by which an optimizer sorts weights, whose state it keeps in this order
 
 
 def stamp(name: str | None) -> str:

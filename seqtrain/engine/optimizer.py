@@ -33,8 +33,8 @@ def make_optimizer(make: Any, model: nn.Module, factors: dict[str, Any] | None =
     for part, value in (factors or {}).items():
         if not is_number(value) or not 0 < value < math.inf:
             cure = "; trainer.freeze takes a part out of training" if value == 0 else ""
-            raise UserError(f"trainer.lr_factors.{part}={value}: expected a number above 0{cure}")
-        factor |= dict.fromkeys(weights_in(model, part, "trainer.lr_factors"), float(value))
+            raise UserError(f"trainer.rates.{part}={value}: expected a number above 0{cure}")
+        factor |= dict.fromkeys(weights_in(model, part, "trainer.rates"), float(value))
     groups = []
     for value in dict.fromkeys((1.0, *factor.values())):
         parameters = [p for p in factor if factor[p] == value]  # those that are frozen have no gradient, and no state

@@ -51,7 +51,7 @@ class Trainer:
     accumulate: int
     clip: float | None
     freeze: list[str]
-    lr_factors: dict[str, Any]
+    rates: dict[str, Any]
     precision: str
     rdrop: float
     skip_bad_steps: int

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator, Set
 from io import BufferedReader
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -31,7 +32,7 @@ def read_vectors(name: str, words: Set[str], size: int) -> dict[str, Float32[np.
     try:
         with path.open("rb") as raw:
             packed = raw.peek(2)[:2] == GZIPPED
-            file = BufferedReader(gzip.GzipFile(fileobj=raw)) if packed else raw  # pyright: ignore[reportArgumentType]
+            file: Any = BufferedReader(gzip.GzipFile(fileobj=raw)) if packed else raw  # pyright: ignore[reportArgumentType]
             for place, word, vector in rows(file, wanted, size, label):
                 if len(vector) != size or not np.isfinite(vector).all():
                     raise UserError(f"{label}, {place}: expected {size} numbers behind {word!r}")

@@ -316,7 +316,8 @@ def test_values_may_refer_to_others() -> None:
 # -------------------------------------------------------------------------------- rules between keys
 
 
-BASE = {"jobs": 1, "mode": "train", "checkpoint": None, "resume": None, "input": None, "name": None, "runs": None}
+NONE = ("checkpoint", "resume", "init", "input", "name", "runs")
+BASE = {"jobs": 1, "mode": "train", "refit": False} | dict.fromkeys(NONE)
 
 
 @pytest.mark.parametrize(
@@ -328,6 +329,10 @@ BASE = {"jobs": 1, "mode": "train", "checkpoint": None, "resume": None, "input":
         ({"resume": "x", "checkpoint": "y"}, "give one"),
         ({"resume": "x", "mode": "evaluate"}, "checkpoint=x"),
         ({"checkpoint": "x"}, "resume="),
+        ({"init": "x"}, None),
+        ({"init": "x", "mode": "doctor"}, "leave it out"),
+        ({"init": "x", "mode": "evaluate", "checkpoint": "y"}, None),
+        ({"refit": True}, "init=RUN"),
         ({"mode": "predict", "checkpoint": "x", "input": "no-such-file"}, "no such file"),
         ({"mode": "predict", "checkpoint": "x", "input": "-"}, None),
         ({"input": "-"}, "mode=predict"),
