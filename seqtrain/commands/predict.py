@@ -38,6 +38,8 @@ def predict(cfg: Config, checkpoint: Path) -> None:
         first = next(found, None)  # before the output is opened, which a mistake in the input is to leave alone
         header = first and task.header(first[0].texts[0])
         columns = task.columns if header is None else ()
+        if first and any("n_best" in answer for answer in first[1]):
+            columns = (*columns, "n_best")
         with open_writer(cfg, inputs, columns, header, task.files) as writer:
             for block, answers in chain([first] if first else [], found):
                 if header is None:

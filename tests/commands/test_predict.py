@@ -1,6 +1,7 @@
 """mode=predict and predict(): lines and tables in, lines and tables out."""
 
 import codecs
+import csv
 import gzip
 import io
 import json
@@ -325,6 +326,15 @@ def test_types_of_columns_are_kept_from_parquet_to_parquet(runs: dict[str, Path]
     command.predict(config(runs, "sentiment", **how), runs["sentiment"])
     found = pd.read_parquet(tmp_path / "o.parquet")
     assert found[[*table.columns]].dtypes.astype(str).tolist() == table.dtypes.astype(str).tolist()
+
+
+def test_several_outputs_stand_in_a_column(runs: dict[str, Path], tmp_path: Path):
+    decode = config(runs, "translation")["decode"] | {"n_best": 2}
+    found = predict(runs, "translation", b"source\n3 May 2021\n", tmp_path, name="in.csv", decode=decode)
+    (row,) = csv.DictReader(found)
+    first, second = json.loads(row["n_best"])
+    assert (row["output"], float(row["log_prob"])) == (first["output"], first["log_prob"])
+    assert second["output"] != first["output"]
 
 
 def test_a_table_from_standard_input_and_one_that_cannot_be_printed(
