@@ -40,12 +40,18 @@ class Result(NamedTuple):
 def compare(cfg: Config, sides: Sides) -> None:
     """Prints what differs between the settings of both sides, their test scores, and whether these differ by more than
     chance."""
+    sizes = sorted(map(len, sides))
+    if sizes[0] < 2 <= sizes[1]:
+        raise UserError("runs: a group of runs is compared with another one of at least two, by the spread in each")
     print(*aligned([["setting", *NAMES], *differences(sides)]), "", sep="\n")
-    results: list[list[Result]] = [[], []]
-    for side, runs in zip(results, sides, strict=True):
-        for config, folder in runs:
-            side.append(measured(config, folder, results[0][0] if results[0] else None))
-    task = results[0][0].loaded.task
+    loaded = [[Loaded(config, folder) for config, folder in runs] for runs in sides]
+    first = loaded[0][0]
+    for other in (run for run in chain(*loaded) if run is not first):  # before any is scored, which takes time
+        check_alike(other, first)
+    results = [[measured(run) for run in runs] for runs in loaded]
+    for result in chain(*results):
+        check_examples(result, results[0][0])
+    task = first.task
     if all(len(side) == 1 for side in results):
         by_example(cfg, task, results[0][0], results[1][0])
     else:
@@ -72,27 +78,27 @@ def shown(value: Any) -> str:
 # ---------------------------------------------------------------------------------------------------- measures
 
 
-def measured(cfg: Config, folder: Path, first: Result | None) -> Result:
-    """Scores a run on its test split, which must be that of the first run."""
-    loaded = Loaded(cfg, folder)
-    if first is not None and cfg["data"] == first.loaded.cfg["data"]:
-        loaded.records = first.loaded.records
-    if first is not None:
-        check_alike(loaded, first.loaded)
+def measured(loaded: Loaded) -> Result:
+    """Scores a run on its test split."""
     loaded.warn_of_other_data()
     totals = loaded.totals("test")
     if "rows" not in totals:
-        raise UserError(f"runs: the task of {folder} measures no single examples, which a comparison needs")
-    totals = in_order(totals)
-    if first is not None and totals["rows"] != first.totals["rows"]:
-        counts = " and ".join(f"{len(some['rows']):,}" for some in (first.totals, totals))
-        raise UserError(f"runs: {folder} cuts the test data into other examples than {first.loaded.run} ({counts}); "
-                        "their settings of task have to be alike")  # fmt: skip
-    return Result(loaded, totals)
+        raise UserError(f"runs: the task of {loaded.run} measures no single examples, which a comparison needs")
+    return Result(loaded, in_order(totals))
+
+
+def check_examples(result: Result, first: Result) -> None:
+    """Raises `UserError` where the same test data have become other examples."""
+    if result.totals["rows"] != first.totals["rows"]:
+        counts = " and ".join(f"{len(some.totals['rows']):,}" for some in (first, result))
+        raise UserError(f"runs: {first.loaded.run} and {result.loaded.run} cut the test data into different examples "
+                        f"({counts}); their settings of task have to be alike")  # fmt: skip
 
 
 def check_alike(loaded: Loaded, first: Loaded) -> None:
-    """Raises `UserError` where scores of two runs cannot be compared."""
+    """Raises `UserError` where scores of two runs cannot be compared. Data of the same settings are read once."""
+    if loaded.cfg["data"] == first.cfg["data"]:
+        loaded.records = first.records
     where = f"runs: {first.run} and {loaded.run}"
     if type(loaded.task) is not type(first.task):
         raise UserError(f"{where} are of different tasks")
@@ -161,12 +167,13 @@ def examples(task: Task, a: Result, b: Result, metrics: Callable[..., dict[str, 
             outputs = (a.totals["targets"][i], a.totals["outputs"][i], b.totals["outputs"][i])
             example |= dict(zip(("target", *NAMES), map(task.told, outputs), strict=True))
         made.append(example | {f"{task.monitor} {name}": score for name, score in zip(NAMES, scores, strict=True)})
-
-    def change(example: dict[str, Any]) -> float:
-        *_, first, second = example.values()
-        return 0.0 if math.isnan(first - second) else abs(second - first)
-
     return sorted(made, key=change, reverse=True)
+
+
+def change(example: dict[str, Any]) -> float:
+    """How much the score of an example has changed."""
+    *_, first, second = example.values()
+    return 0.0 if math.isnan(first - second) else abs(second - first)
 
 
 def alone(metrics: Callable[..., dict[str, float]], place: int, size: int, name: str) -> float:
@@ -179,7 +186,8 @@ def alone(metrics: Callable[..., dict[str, float]], place: int, size: int, name:
 
 
 def show(metric: str, changes: Sequence[dict[str, Any]]) -> None:
-    print("", f"the examples whose {metric} changed most:", sep="\n")
+    changes = [example for example in changes if change(example) > 0]
+    print("", f"the examples whose {metric} changed most:" if changes else f"no example changed its {metric}", sep="\n")
     for example in changes:
         scores = [example[f"{metric} {name}"] for name in NAMES]
         print(f"  {example['example']}")
@@ -194,8 +202,6 @@ def show(metric: str, changes: Sequence[dict[str, Any]]) -> None:
 
 def by_run(task: Task, results: Sequence[Sequence[Result]]) -> None:
     """Compares two groups of runs by the scores of each."""
-    if any(len(side) < 2 for side in results):
-        raise UserError("runs: a group of runs is compared with another one of at least two, by the spread in each")
     scores = [[result.loaded.task.score(result.totals) for result in side] for side in results]
     names = [name for name in dict.fromkeys([task.monitor, *scores[0][0]])
              if all(name in each for each in chain(*scores))]  # fmt: skip

@@ -49,6 +49,7 @@ def test_a_run_and_itself(place: Path, capsys: pytest.CaptureFixture[str]) -> No
     lines = said(place, "[@/lstm1,@/lstm1]", capsys)
     assert lines[1] == "(none)"
     assert "no difference in accuracy that is more than chance (p = 1.000)" in lines
+    assert lines[-1] == "no example changed its accuracy"
 
 
 def test_two_runs(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,4 +120,4 @@ def test_a_foreign_measure_is_refused(runs: dict[str, Path], monkeypatch: pytest
     monkeypatch.setattr("seqtrain.commands.loaded.Loaded.totals", lambda self, split: {"sum": 1.0})
     loaded = load(runs["sentiment"])
     with pytest.raises(UserError, match="measures no single examples"):
-        compare.measured(loaded.cfg, runs["sentiment"], None)
+        compare.measured(loaded)
