@@ -87,9 +87,11 @@ def add_sweeper_params(composed: Composed, configs: Configs) -> None:
 
 
 def plain_line(o: Override, schema: Schema) -> str:
-    """Returns an override in the form that Hydra accepts: `key=` where `+key=` was typed for a key that exists."""
+    """Returns an override in the form that Hydra accepts: `key=` where `+key=` was typed for a key that exists, and
+    `++key=` where new keys may come below it."""
     line = o.input_line or ""
-    if is_hydra(o) and not o.is_delete():
+    owner = schema.owner(o.key_or_group)
+    if (is_hydra(o) or (owner and schema.keys[owner].takes({}))) and not o.is_delete():
         return f"++{line.lstrip('+')}"
     return line.lstrip("+") if o.key_or_group in schema.keys or o.key_or_group in schema.sections else line
 

@@ -162,7 +162,7 @@ REFUSED = [
         "init=RUN trainer.freeze=[embeding]",
         "the model has no part embeding; did you mean embedding?; it has embedding,",
     ),
-    ("init=RUN trainer.freeze=['*']", "leaves no weight to train"),
+    ("init=RUN trainer.rates={embeding:0.1}", "trainer.rates: the model has no part embeding; did you mean embedding?"),
 ]
 
 
