@@ -128,7 +128,7 @@ class Batch(NamedTuple):
     @property
     def size(self) -> int:
         """How many examples it holds."""
-        return len(self.any_tensor)
+        return self.any_tensor.size(0)
 
     @property
     def any_tensor(self) -> Tensor:
@@ -358,6 +358,11 @@ class Codec(ABC):
 
     @abstractmethod
     def decode(self, array: Num[np.ndarray, "T *F"]) -> Any: ...
+
+    def exported(self) -> dict[str, Any] | None:
+        """What a script without seqtrain has to know to encode lines and to decode, as JSON (`exported/run.py`); None:
+        it cannot."""
+        return None
 
     def shown(self, value: Any) -> list[str] | None:
         """What stands at each position of a value, as a reader would want to see it; None where that cannot be said."""

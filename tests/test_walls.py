@@ -22,6 +22,7 @@ COMMANDS = [
     "compare",
     "doctor",
     "evaluate",
+    "export",
     "inspect",
     "loaded",
     "origin",

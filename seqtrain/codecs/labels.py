@@ -49,6 +49,9 @@ class Labels(Codec):
             raise ValueError(f"labels: expected at least {self.least} different texts")
         self.names = state
 
+    def exported(self) -> dict[str, Any] | None:
+        return {"labels": self.names}
+
     def encode(self, value: str) -> Int[np.ndarray, "1"]:
         return self.encode_all([value]).values
 
@@ -69,6 +72,9 @@ class Labels(Codec):
 class Tags(Labels):
     """Encodes a label for each token of a sentence. A label that training does not have is encoded as the first one, 0,
     since no model can learn it: so compare outputs with the labels themselves, not with their indices."""
+
+    def exported(self) -> None:
+        return None
 
     def fit(self, values: Iterable[Sequence[str]]) -> None:
         super().fit(chain.from_iterable(values))

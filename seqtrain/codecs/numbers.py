@@ -23,6 +23,9 @@ class Numbers(Signal):
         super().__init__()
         self.max_length = max_length
 
+    def exported(self) -> dict[str, Any]:
+        return {"mean": self.mean, "deviation": self.deviation, "max_length": self.max_length}
+
     def read(self, value: str) -> Float[np.ndarray, "T C"]:
         array = read(value)
         if self.mean and array.shape[1] != len(self.mean):

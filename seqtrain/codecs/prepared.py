@@ -83,6 +83,9 @@ class Text(Codec):
     def load_state(self, state: dict[str, Any]) -> None:
         self.tokenizer = text.load(state)
 
+    def exported(self) -> dict[str, Any]:
+        return {"text": {"tokenizer": self.state(), "begin": self.begin, "max_length": self.max_length}}
+
     def encode(self, value: str) -> Int[np.ndarray, " T"]:
         return np.array([*self.begin, *self.tokenizer.encode(value)[: self.max_length], END])
 

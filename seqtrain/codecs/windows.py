@@ -301,6 +301,25 @@ class Windows(Examples):
         return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
+def exported(frame: Frame, fitted: Fitted) -> dict[str, Any] | None:
+    """As `Codec.exported`: of a single series without covariates or calendar, whose history is a line of numbers."""
+    if len(fitted.series) > 1 or fitted.covariates or frame.calendar or frame.apart:
+        return None
+    (channels,) = fitted.series.values()
+    mean, deviation, change, _ = map(list, zip(*channels.values(), strict=True))
+    scale = change if frame.normalize == "window" and not frame.standardize else deviation
+    none = frame.normalize == "none"
+    return {
+        "context": frame.context,
+        "segment": frame.segment,
+        "flagged": fitted.missing,
+        "window": frame.normalize == "window",
+        "mean": mean,
+        "offset": [0.0] * len(mean) if none else mean,
+        "deviation": [1.0] * len(mean) if none else scale,
+    }
+
+
 def covariates_of(series: Series) -> np.ndarray:
     """Returns the covariates of a series, those of the past first: (T, P + K)."""
     parts = [part for part in (series.past, series.known) if part is not None]

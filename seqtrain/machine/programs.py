@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqtrain.models.base import Generator
+from seqtrain.contract import Batch
+from seqtrain.models.base import Generator, Model
 from seqtrain.trees import map_tensors, tensors
 
 RECURRENT = torch.ops.aten.lstm.input, torch.ops.aten.gru.input, torch.ops.aten.rnn_tanh.input
@@ -34,6 +35,17 @@ class Step(nn.Module):
 
     def forward(self, inputs: Any, state: Any, memory: Any) -> Any:
         return self.model.step(inputs, state, memory)
+
+
+class Scores(nn.Module):
+    """The scores of a model that reads no outputs of its own, or as many as it writes in one go."""
+
+    def __init__(self, model: Model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, source: Any, lengths: Any, inputs: Any = None) -> Any:
+        return self.model(Batch(source, lengths, inputs)).scores
 
 
 def program(module: nn.Module, inputs: tuple[Any, ...], others: tuple[Any, ...]) -> torch.export.ExportedProgram:

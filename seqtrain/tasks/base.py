@@ -250,6 +250,17 @@ class Task:
             raise LineError(number, str(error).removeprefix("data: ")) from None
         return RECORDS[self.kinds[0] if self.sources is None else self.kind].parse(value)
 
+    def lines(self, records: Sequence[Any], count: int) -> list[str]:
+        """At most `count` lines, of records, that `predict` answers."""
+        return [str(getattr(record, self.fields[0])) for record in records[:count]]
+
+    def exported(self) -> tuple[Any, Any] | None:
+        """What a script without seqtrain has to know of source and target, see `Codec.exported`; None: it cannot answer
+        lines."""
+        sides = [None if codec is None else codec.exported() for codec in (self.source, self.target)]
+        known = sides[1] is not None and (sides[0] is not None or self.source is None)
+        return (sides[0], sides[1]) if known else None
+
     def blank(self, line: Any) -> bool:
         """Whether there is nothing in a line to answer; training leaves such texts out."""
         return not line.strip()
@@ -259,7 +270,7 @@ class Task:
         None where each line is answered by itself."""
         return None
 
-    def asked(self, records: Sequence[Any]) -> Encoded:
+    def asked(self, records: Sequence[Any]) -> Any:
         """Records whose target is to be found."""
         source = None if self.source is None else self.source.encode_all(Column(records, self.fields[0]))
         prompts = Ragged.of([self.prompt(record) for record in records]) if isinstance(self.form, Free) else None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from seqtrain.codecs.windows import Fitted, Frame, Windows, check_windows
+from seqtrain.codecs.windows import Fitted, Frame, Windows, check_windows, exported
 from seqtrain.config import UserError
 from seqtrain.contract import Batch, Fixed, Output, Reals, Spec
 from seqtrain.data.kinds import Series
@@ -101,6 +102,21 @@ class Forecasting(Task):
         """The (N, T, C) naive forecasts of windows, by name; they look back two seasons, whatever the model reads."""
         period = self.fitted.period
         return naive.forecasts(windows.history(rows, max(self.frame.context, 2 * period)), self.frame.horizon, period)
+
+    def asked(self, records: Sequence[Series]) -> Windows:
+        return self.examples(records)
+
+    def lines(self, records: Sequence[Series], count: int) -> list[str]:
+        """Histories of windows that have a value of each channel, as JSON."""
+        windows = self.examples(records)
+        rows = np.linspace(0, len(windows.ends) - 1, min(count, len(windows.ends))).astype(int)
+        histories = windows.cut(rows)[0]
+        known = [history for history in histories if not np.isnan(history).all(0).any()]
+        return [json.dumps(history.tolist()) for history in known]
+
+    def exported(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        source = exported(self.frame, self.fitted)
+        return None if source is None else (source, {"horizon": self.frame.horizon})
 
     @property
     def field(self) -> None:

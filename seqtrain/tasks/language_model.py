@@ -111,6 +111,12 @@ class LanguageModel(Task):
     def judge(self, train: Sequence[Any], predictions: list[dict[str, Any]]) -> dict[str, float]:
         return {} if self.source is None else ngrams.judged(train, predictions)
 
+    def lines(self, records: Sequence[Any], count: int) -> list[str]:
+        """Beginnings of texts, behind their label if they have one."""
+        if self.source is not None:
+            return super().lines(records, count)
+        return [" ".join(record.text[:20].split()) for record in records[:count]]
+
     def blank(self, line: str) -> bool:
         """An empty prompt is one, too."""
         return self.source is not None and super().blank(line)

@@ -1,0 +1,180 @@
+"""Answers lines with a model that seqtrain has exported: this folder is all it needs, torch is not.
+
+    python run.py < lines.txt      one answer for each line
+    python run.py --beam 1         greedy search, where the model writes texts
+    python run.py --temperature 1  samples
+
+Needs numpy and onnxruntime; tokenizers for subwords, regex for words.
+"""
+
+import argparse
+import json
+import math
+import sys
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from texts import END, Text
+
+LOOKAHEAD = 2  # items that an unfinished output gets for free before it is given up
+BATCH = 64  # lines that are answered together
+
+
+class Model:
+    """The exported programs, and what lines mean to them."""
+
+    def __init__(self, folder):
+        self.about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        self.source, self.target, self.search = (self.about[name] for name in ("source", "target", "search"))
+        self.programs = {file.stem: onnxruntime.InferenceSession(str(file)) for file in sorted(folder.glob("*.onnx"))}
+        self.reads, self.writes = (
+            Text(**side["text"]) if "text" in (side or {}) else None for side in (self.source, self.target)
+        )
+        self.random = np.random.default_rng(self.search.get("seed"))
+
+    def run(self, name, *arrays):
+        slots = self.programs[name].get_inputs()
+        return self.programs[name].run(None, {slot.name: array for slot, array in zip(slots, arrays, strict=True)})
+
+    def answers(self, lines):
+        """One for each line; those of like lengths are answered together."""
+        asked = [(*self.read(line), i) for i, line in enumerate(lines) if line.strip() or not self.source]
+        asked.sort(key=lambda one: (len(one[1]), len(one[0]), one[2]))
+        found = [""] * len(lines)
+        for _, same in groupby(asked, key=lambda one: len(one[1])):
+            same = list(same)
+            for some in (same[start : start + BATCH] for start in range(0, len(same), BATCH)):
+                sources, prompts, places = zip(*some, strict=True)
+                for place, answer in zip(places, self.batch(sources, np.array(prompts)), strict=True):
+                    found[place] = answer if self.reads or not self.writes else self.continued(lines[place], answer)
+        return found
+
+    def continued(self, line, ids):
+        return self.writes.continued(line.partition("\t")[2] if self.source else line, ids)
+
+    def read(self, line):
+        """The positions of a line, and the ids that its answer begins with."""
+        if self.reads:
+            return self.reads.encode(line), self.writes.begin if self.writes else []
+        if self.writes:  # a prompt, behind a label where texts have one
+            label, _, prompt = line.partition("\t") if self.source else ("", "", line)
+            labels = [self.source["labels"].index(label) + 1] if self.source else []
+            return np.array(labels), [END, *self.writes.ids(prompt)]
+        values = json.loads(line) if line.lstrip().startswith("[") else line.replace(",", " ").split()
+        values = np.array(values, float).reshape(len(values), -1)
+        values = values[-self.source["context"] :] if "context" in self.source else values[: self.source["max_length"]]
+        return values, []
+
+    def batch(self, sources, prompts):
+        """The answers to some sources; ids, where they are to be put behind prompts."""
+        if "horizon" in self.target:
+            return self.forecasts(np.array(sources))
+        given = ()
+        if self.source:
+            lengths = np.array([len(source) for source in sources])
+            padded = np.zeros((len(sources), lengths.max(), *sources[0].shape[1:]), sources[0].dtype)
+            for row, source in zip(padded, sources, strict=True):
+                row[: len(source)] = source
+            if "mean" in self.source:
+                padded = (padded - np.array(self.source["mean"])) / np.array(self.source["deviation"])
+            given = (padded.astype(np.float32) if "mean" in self.source else padded), lengths
+        if not self.writes:
+            return [self.target["labels"][i] for i in self.run("model", *given)[0].argmax(-1)]
+        found = self.searched(given, prompts, 1 if self.search["temperature"] else self.search["beam_size"])
+        return [self.writes.decode(ids) for ids in found] if self.reads else found
+
+    def forecasts(self, values):
+        """values: (B, S, C), the last of the series, NaN where missing. Each answer holds the next ones."""
+        size, segment, horizon = self.source["context"], self.source["segment"], self.target["horizon"]
+        mean, offset, scale = (np.array(self.source[name]) for name in ("mean", "offset", "deviation"))
+        last = np.maximum.accumulate(np.where(np.isnan(values), -1, np.arange(size)[:, None]), 1)
+        filled = np.where(last < 0, mean, np.take_along_axis(values, np.maximum(last, 0), 1))
+        offset = filled[:, -1:] if self.source["window"] else offset
+        parts = [(filled - offset) / scale, *[np.isnan(values)] * self.source["flagged"]]
+        folded = [part.reshape(len(part), size // segment, -1) for part in parts]
+        inputs = np.zeros((len(values), horizon // segment, folded[0].shape[2]), np.float32)
+        inputs[:, 0] = folded[0][:, -1]
+        source = np.concatenate(folded, -1).astype(np.float32)
+        scores = self.run("model", source, np.full(len(values), size // segment), inputs)[0]
+        made = scores.reshape(len(values), horizon, -1) * scale + offset
+        digits = np.maximum(0, 6 - np.floor(np.log10(scale)).astype(int))
+        made = np.vectorize(round, otypes=[float])(made, np.broadcast_to(digits, made.shape))
+        return [rows[:, 0].tolist() if rows.shape[1] == 1 else rows.tolist() for rows in made]
+
+    # ---------------------------------------------------------------------------------------- the search for texts
+
+    def score(self, total, length):
+        return total / ((5 + length) / 6) ** self.search["length_penalty"]
+
+    def searched(self, given, prompts, k):
+        """The ids of the best output of each source; k: how many are kept at each step, 1 for greedy search."""
+        started = self.run("start", *given) if given else []
+        memory, state = started[: self.about["memory"]], started[self.about["memory"] :]
+        for place in range(prompts.shape[1]):
+            program = "first" if place == 0 and "first" in self.programs else "step"
+            scores, *state = self.run(program, prompts[:, place : place + 1], *state, *memory)
+        bound = self.search["max_length"]
+        bounds = (
+            [bound or (2 * length + 50 if self.about["many"] else 500) for length in given[1] if given]
+            if given
+            else [bound or 500] * len(prompts)
+        )
+        scores, *parts = (np.repeat(array, k, 0) for array in (scores, *state, *memory))
+        totals = np.tile(np.where(np.arange(k), -np.inf, 0), (len(prompts), 1))
+        best, outputs, alive = [(-math.inf, [])] * len(prompts), [[[]] * k for _ in prompts], list(range(len(prompts)))
+        for length in range(1, max(bounds) + 1):
+            sums = log_softmax(scores).reshape(len(alive), k, -1)
+            if self.search["temperature"]:
+                sums = sums / self.search["temperature"] - np.log(self.random.exponential(size=sums.shape))
+            size, sums = sums.shape[2], (sums + totals[..., None]).reshape(len(alive), -1)
+            rows, items, kept = [], [], []
+            for n, (sentence, tops) in enumerate(zip(alive, highest(sums, 2 * k if k > 1 else 1), strict=True)):
+                going = [(sums[n, i], *divmod(int(i), size)) for i in tops]
+                for total, parent, item in going[:k]:
+                    if item == END:
+                        best[sentence] = max(best[sentence], (self.score(total, length), outputs[sentence][parent]))
+                going = [one for one in going if one[2] != END][:k]
+                top = going[0][0] if going else -math.inf
+                if self.score(top, min(length + LOOKAHEAD, bounds[sentence])) <= best[sentence][0]:
+                    continue
+                outputs[sentence] = [[*outputs[sentence][parent], item] for _, parent, item in going]
+                if length == bounds[sentence]:
+                    best[sentence] = self.score(top, length), outputs[sentence][0]
+                    continue
+                kept.append((sentence, [total for total, _, _ in going]))
+                rows += [n * k + parent for _, parent, _ in going]
+                items += [item for _, _, item in going]
+            if not kept:
+                break
+            alive, totals = [sentence for sentence, _ in kept], np.array([some for _, some in kept])
+            parts = [part[rows] for part in parts]
+            scores, *state = self.run("step", np.array(items)[:, None], *parts)
+            parts[: len(state)] = state
+        return [output for _, output in best]
+
+
+def log_softmax(scores):
+    shifted = scores - scores.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
+def highest(sums, count):
+    """The places of the `count` highest numbers of each row, the highest first."""
+    places = np.argpartition(-sums, count - 1, -1)[:, :count]
+    return np.take_along_axis(places, np.argsort(-np.take_along_axis(sums, places, 1), 1, kind="stable"), 1)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--beam", type=int, dest="beam_size", help="outputs kept at each step")
+    parser.add_argument("--temperature", type=float, help="above 0: sample, the more freely the higher")
+    model = Model(Path(__file__).resolve().parent)
+    model.search.update({name: value for name, value in vars(parser.parse_args()).items() if value is not None})
+    for answer in model.answers(sys.stdin.read().splitlines()):
+        print(answer)
+
+
+if __name__ == "__main__":
+    main()

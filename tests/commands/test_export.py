@@ -1,0 +1,102 @@
+"""mode=export: the folder answers as the model does, without seqtrain and without torch."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jaxtyping
+import pytest
+import tiny
+import torch
+
+import seqtrain
+from seqtrain.commands import export as command
+from seqtrain.commands import run_folder
+from seqtrain.config import UserError
+from seqtrain.machine import onnx
+
+pytest.importorskip("onnxruntime", reason="format=onnx needs the extra seqtrain[onnx]")
+onnx_file = pytest.importorskip("onnx").load
+pytest.importorskip("onnxscript", reason="format=onnx needs the extra seqtrain[onnx]")
+WITHOUT_TORCH = "import runpy, sys; sys.modules['torch'] = None; runpy.run_path('run.py', run_name='__main__')"
+
+
+@pytest.fixture(autouse=True)
+def sizes_without_a_number() -> Iterator[None]:
+    """While a program is made, sizes are symbols, which the check of signatures does not know."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def export(run: Path, folder: Path, **how: Any) -> Path:
+    command.export(run_folder.read_config(run) | {"output": str(folder)} | how, run)
+    return folder
+
+
+@pytest.mark.parametrize("task", ["translation", "sentiment", "generation", "forecasting"])
+def test_the_folder_answers_lines_without_torch(task: str, runs: dict[str, Path], tmp_path: Path):
+    folder = export(runs[task], tmp_path / "exported")
+    lines = [line for line in tiny.LINES[task] if "null" not in line and "nan" not in line]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH], input="\n".join(lines), cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    wanted = seqtrain.load(runs[task]).predict(lines)
+    found = done.stdout.splitlines() if task != "forecasting" else map(json.loads, done.stdout.splitlines())
+    assert all(map(command.same_answer, found, wanted))
+    assert "differ" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("backbone", ["gru", "transformer"])
+def test_programs_of_each_backbone_answer_as_the_model(backbone: str, tmp_path: Path):
+    with tiny.no_figures():
+        tiny.train(tmp_path / "run", "translation", {"backbone": backbone})
+    export(tmp_path / "run", tmp_path / "exported")  # which checks it
+
+
+def test_a_model_that_reads_no_lines_is_exported_as_programs(runs: dict[str, Path], tmp_path: Path):
+    folder = export(runs["tagging"], tmp_path / "exported")
+    assert sorted(file.name for file in folder.iterdir()) == ["README.md", "model.onnx"]
+
+
+def test_programs_of_torch_are_functions_of_tensors(runs: dict[str, Path], tmp_path: Path):
+    folder = export(runs["sentiment"], tmp_path / "exported", format="torch")
+    program = torch.export.load(folder / "model.pt2").module()
+    model = seqtrain.load(runs["sentiment"]).model
+    ids, lengths = torch.randint(4, 9, (3, 17)), torch.tensor([17, 9, 3])
+    with torch.no_grad():
+        wanted = command.Scores(model)(ids, lengths)
+    assert torch.allclose(program(ids, lengths, None), wanted, atol=1e-5)
+
+
+def test_where_answers_differ_nothing_is_written(runs: dict[str, Path], tmp_path: Path, monkeypatch: Any):
+    monkeypatch.setattr(onnx, "answers", lambda folder, lines, search: ["wrong"] * len(lines))
+    with pytest.raises(UserError, match="8 of 8 answers differ from those of mode=predict, and nothing was written"):
+        export(runs["sentiment"], tmp_path / "exported")
+    assert not (tmp_path / "exported").exists()
+
+
+def test_eight_bits_say_what_they_cost(runs: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    with caplog.at_level("INFO", command.__name__):
+        folder = export(runs["sentiment"], tmp_path / "exported", quantize=True)
+    assert "eight bits: " in caplog.text
+    kinds = {node.op_type for node in onnx_file(folder / "model.onnx").graph.node}
+    assert kinds & {"MatMulInteger", "DynamicQuantizeLinear", "DynamicQuantizeLSTM"}
+
+
+@pytest.mark.parametrize(
+    ("how", "problem"),
+    [
+        ({"output": None}, "mode=export needs output=FOLDER, a new folder"),
+        ({"output": "."}, "it is there already"),
+        ({"format": "csv"}, "format=csv: mode=export writes onnx or torch"),
+        ({"format": "torch", "quantize": True}, "quantize=true goes with format=onnx"),
+    ],
+)
+def test_what_cannot_be_is_refused(how: dict[str, Any], problem: str, runs: dict[str, Path], tmp_path: Path):
+    with pytest.raises(UserError, match=problem):
+        export(runs["sentiment"], tmp_path / "exported", **how)
