@@ -45,7 +45,7 @@ OF_TASK = {
     "tunes": ["data=abc", f"data.train={OWN / 'tunes.abc'}", "model.embedding_size=8", "task.window=16"],
     "summarization": ["data.size=24", "data.valid_size=9", "data.test_size=7", "model.embedding_size=8"],
     "tagging": ["data=tagged", f"data.train={OWN / 'tagged.conll'}", "model.embedding_size=8"],
-    "music": ["data=scores", f"data.train={OWN / 'scores'}", "data.steps=2", "model.embedding_size=8", "task.window=8"],
+    "music": ["data=scores", f"data.train={OWN / 'scores'}", "data.steps=2", "model.embedding_size=8"],
 }
 TASKS = ("sentiment", "translation", "generation", "forecasting")  # of the short form
 MORE = tuple(task for task in OF_TASK if task not in TASKS)

@@ -92,7 +92,8 @@ def test_damaged_checkpoints_in_process(
             assert all(torch.equal(weight, whole.weights[name]) for name, weight in found.weights.items()), (
                 f"{i} {file}"
             )
-            assert any("trying the" in record.message for record in caplog.records), f"{i} {file}"
+            warned = any("trying the" in record.message for record in caplog.records)
+            assert warned or Checkpoints(run).named("last") == "step-1", f"{i} {file}"  # two bits away from step-2
             counts["fell back"] += 1
         except UserError as error:
             told.append(str(error).removeprefix(str(run)))

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -214,8 +215,7 @@ def lose_one(place: Path, patch: Patch) -> None:
 
 
 def unwritable_output(place: Path, patch: Patch) -> None:
-    with open(os.open(os.devnull, os.O_RDONLY), "w") as read_only:
-        patch.setattr("sys.stdout", read_only)
+    with open(os.open(os.devnull, os.O_RDONLY), "w") as read_only, redirect_stdout(read_only):
         cli.main(["--version"])
 
 
