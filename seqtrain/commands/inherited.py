@@ -31,17 +31,18 @@ def inherited(lines: list[str], configs: Configs, multirun: bool) -> list[str]:
     if (path := unquote(named[-1])) is None:
         return []
     stored, _ = run_config(find(path, "init"), configs, [], "predict")
-    chosen = {o.key_or_group: str(o.value()) for o in typed.groups}
+    chosen = {o.key_or_group: o for o in typed.groups}
     options = {axis: option_of(axis, stored, configs) for axis in INHERITED if stored.get(axis)}
     for axis, option in options.items():
         if option is None and axis not in chosen:
             target = in_brief(stored[axis].get("_target_"))
             raise UserError(f"init={path}: its {axis} is {target}, which no option is; --config-dir FOLDER adds yours")
-    axes = [axis for axis, option in options.items() if option and chosen.get(axis, option) == option]
-    if "task" not in axes:
-        raise UserError(f"task={chosen.get('task')}: the run of init is of task={options.get('task')}; leave it out")
-    groups = [f"{axis}={options[axis]}" for axis in axes if axis not in chosen]
+    groups = [f"{axis}={option}" for axis, option in options.items() if axis not in chosen]
     here = compose(configs, [*groups, *lines], multirun).config
+    alike = [axis for axis in options if (here.get(axis) or {}).get("_target_") == stored[axis].get("_target_")]
+    if "task" not in alike:
+        raise UserError(f"{chosen['task'].input_line}: the run of init is of task={options['task']}; leave it out")
+    axes = [axis for axis in alike if axis not in chosen or not chosen[axis].is_sweep_override()]
     values = list(different(stored, here, axes))
     set_here = {o.key_or_group for o in typed.values}
     by_user = [key for key, _ in values if any(f"{key}.".startswith(f"{other}.") for other in set_here)]

@@ -146,6 +146,9 @@ def test_settings_are_those_of_the_run_unless_set(runs: dict[str, Path]):
     assert {"task=generation", "model=one_to_many", "model.hidden_size=8", "task.window=16"} <= set(found)
     assert not any(line.startswith(("model.dropout", "trainer", "data", "optimizer", "decode")) for line in found)
     assert inherited(["model=seq2seq"], Configs(), multirun=False) == []
+    found = inherited([f"init={runs['sentiment']}", "task=sentiment"], Configs(), multirun=False)
+    assert "model.embedding_size=8" in found  # sentiment is another name of a task
+    assert not any(line.startswith("task=") for line in found)
     assert "backbone.residual=false" not in found  # what is the default is not said
 
 
