@@ -1,15 +1,18 @@
 """Train, evaluate, checkpoint and use sequence models in PyTorch.
 
-The command line trains; what it leaves behind is used in Python like this:
+What the command line leaves behind is used in Python like this:
 
     model = seqtrain.load("outputs/translation/attn_seq2seq/...")
     model.predict("3 May 2021")  # or a list of texts, or a pandas Series or DataFrame
+
+`seqtrain.train("task=sentiment data.train=texts.csv")` trains as the command with these words does.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False  # typing's would import it, and a Ctrl-C could not be heard for that long
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from typing import Any
 
@@ -23,6 +26,14 @@ def load(folder: str | Path) -> Loaded:
     from seqtrain.commands import loaded
 
     return loaded.load(folder)
+
+
+def train(overrides: str | Sequence[str] = (), folder: str | Path | None = None) -> Loaded:
+    """Trains as the command line with these words does, in a new run folder, and returns the model with its best
+    weights. Raises `seqtrain.config.UserError` for what the command would refuse."""
+    from seqtrain.commands import library
+
+    return library.train(overrides, folder)
 
 
 def __getattr__(name: str) -> Any:

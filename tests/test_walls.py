@@ -24,6 +24,7 @@ COMMANDS = [
     "evaluate",
     "export",
     "inspect",
+    "library",
     "loaded",
     "origin",
     "predict",
