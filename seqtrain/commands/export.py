@@ -141,7 +141,7 @@ def programs(model: Any, batches: tuple[Batch, Batch]) -> tuple[Made, int]:
     if shapes(after[0]) == shapes(started[0][1]):
         add("step", Step(model), *firsts)
         return made, kept
-    longer = [(x.expand(-1, size), state, memory) for size, (x, state, memory) in enumerate(firsts, 2)]
+    longer = [(torch.cat([x] * size, 1), state, memory) for size, (x, state, memory) in enumerate(firsts, 2)]
     add("first", Step(model), *longer)
     first = made["first"][0].module()
     steps = [(x, first(*given)[1], given[2]) for x, given in zip(inputs, longer, strict=True)]

@@ -57,7 +57,7 @@ class Model:
     def read(self, line):
         """The positions of a line, and the ids that its answer begins with."""
         if self.reads:
-            return self.reads.encode(line), self.writes.begin if self.writes else []
+            return self.reads.encode(line), [*self.writes.encode("")[:-1]] if self.writes else []
         if self.writes:  # a prompt, behind a label where texts have one
             label, _, prompt = line.partition("\t") if self.source else ("", "", line)
             labels = [self.source["labels"].index(label) + 1] if self.source else []

@@ -94,4 +94,4 @@ class Conv(Frontend):
         vectors = grid.flatten(2).transpose(1, 2)
         if self.one_vector:
             vectors = vectors.mean(1, keepdim=True)
-        return self.dropout(vectors), torch.full((len(image),), vectors.size(1), device=image.device)
+        return self.dropout(vectors), torch.full((image.size(0),), vectors.size(1), device=image.device)

@@ -54,7 +54,8 @@ def test_the_folder_answers_lines_without_torch(task: str, runs: dict[str, Path]
 @pytest.mark.parametrize("backbone", ["gru", "transformer"])
 def test_programs_of_each_backbone_answer_as_the_model(backbone: str, tmp_path: Path):
     with tiny.no_figures():
-        tiny.train(tmp_path / "run", "translation", {"backbone": backbone})
+        subwords = tiny.config("translation")["task"]["tokenizer"] | {"unit": "bpe"}  # whose prompts hold a space
+        tiny.train(tmp_path / "run", "translation", {"backbone": backbone}, task__tokenizer=subwords)
     export(tmp_path / "run", tmp_path / "exported")  # which checks it
 
 
