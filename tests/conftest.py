@@ -4,6 +4,7 @@ from jaxtyping import install_import_hook
 
 hook = install_import_hook("seqtrain", "typechecker.check")  # before anything of the package is imported
 
+import logging  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 from unittest.mock import Mock  # noqa: E402
@@ -34,6 +35,19 @@ def plain_kernels() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("seqtrain.machine.kernels.cached_value", Mock(side_effect=UserError("no trials")))
         yield
+
+
+@pytest.fixture
+def own_log() -> Iterator[None]:
+    """What a command that is called in this process does to logging is taken back."""
+    root = logging.getLogger()
+    kept, level = root.handlers[:], root.level
+    yield
+    for handler in root.handlers:
+        if handler not in kept:
+            handler.close()
+    root.handlers[:], logging.raiseExceptions = kept, True
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

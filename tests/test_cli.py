@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -19,19 +18,9 @@ from seqtrain.config import UserError
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty current folder; what Hydra does to logging is taken back."""
-    import logging
-
+def workplace(tmp_path: Path, own_log: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty current folder."""
     monkeypatch.chdir(tmp_path)
-    root = logging.getLogger()
-    kept, level = root.handlers[:], root.level
-    yield
-    for handler in root.handlers:
-        if handler not in kept:
-            handler.close()
-    root.handlers[:], logging.raiseExceptions = kept, True
-    root.setLevel(level)
 
 
 @pytest.fixture

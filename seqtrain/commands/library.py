@@ -22,8 +22,8 @@ def train(overrides: str | Sequence[str] = (), folder: str | Path | None = None)
 
     overrides: the words in one text, or a list of them: `"task=sentiment data.train=texts.csv"`. folder: the new run
     folder; without it, it is named as by the command. The log goes to standard output and to the folder. Raises
-    `UserError` for what the command would refuse, and FloatingPointError where the training diverges. An interrupt
-    (`KeyboardInterrupt` of a notebook) saves first, and the command `seqtrain resume=FOLDER` goes on.
+    `UserError` for what the command would refuse, FloatingPointError where the training diverges, and SystemExit where
+    it is interrupted: it has saved its state then, and the command `seqtrain resume=FOLDER` goes on.
     """
     run_folder.register_resolvers()
     lines = shlex.split(overrides) if isinstance(overrides, str) else list(overrides)

@@ -16,7 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from texts import END, Text
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from texts import END, Text  # noqa: E402
 
 LOOKAHEAD = 2  # items that an unfinished output gets for free before it is given up
 BATCH = 64  # lines that are answered together
@@ -170,7 +174,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--beam", type=int, dest="beam_size", help="outputs kept at each step")
     parser.add_argument("--temperature", type=float, help="above 0: sample, the more freely the higher")
-    model = Model(Path(__file__).resolve().parent)
+    model = Model(HERE)
     model.search.update({name: value for name, value in vars(parser.parse_args()).items() if value is not None})
     for answer in model.answers(sys.stdin.read().splitlines()):
         print(answer)

@@ -42,7 +42,7 @@ def answers(folder: Path, lines: Sequence[str], search: dict[str, Any]) -> list[
     spec = util.spec_from_file_location("run", folder / "run.py")
     assert spec is not None
     assert spec.loader is not None
-    beside, sys.path[:0] = {"texts", "words"} - set(sys.modules), [str(folder)]
+    beside, path = {"texts", "words"} - set(sys.modules), list(sys.path)
     try:
         module = util.module_from_spec(spec)
         spec.loader.exec_module(module)
@@ -50,7 +50,7 @@ def answers(folder: Path, lines: Sequence[str], search: dict[str, Any]) -> list[
         model.search.update(search)
         return model.answers(list(lines))
     finally:
-        sys.path.remove(str(folder))
+        sys.path[:] = path
         for name in beside:
             sys.modules.pop(name, None)
 

@@ -17,6 +17,7 @@ from seqtrain.evaluation import metrics
 from seqtrain.evaluation.significance import paired
 from seqtrain.tasks.base import Task
 
+pytestmark = pytest.mark.usefixtures("own_log")
 SMALL = {"data__size": 40, "data__test_size": 30, "trainer__max_steps": 10}
 
 

@@ -15,6 +15,7 @@ from seqtrain import cli
 from seqtrain.commands import run_folder
 from seqtrain.config import UserError
 
+pytestmark = pytest.mark.usefixtures("own_log")
 HOUSE = Path(__file__).parent / "first_house"
 EXPECTED = json.loads((HOUSE / "expected.json").read_text())
 CPU = ["device=cpu", "device.threads=1"]

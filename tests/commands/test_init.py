@@ -26,7 +26,7 @@ from seqtrain.engine.trainer import Trainer
 
 
 @pytest.fixture(autouse=True)
-def few_topics_and_no_figures() -> Iterator[None]:
+def few_topics_and_no_figures(own_log: None) -> Iterator[None]:
     with tiny.few_topics(), tiny.no_figures():
         yield
 

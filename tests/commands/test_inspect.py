@@ -1,7 +1,6 @@
 """Data of the user's own on the command line: the report, mode=inspect, and what is refused."""
 
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -19,8 +18,8 @@ SHORT = ["device=cpu", "trainer.max_steps=1", "model.hidden_size=8", "model.embe
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A current folder with good and bad files; what Hydra does to logging is taken back."""
+def workplace(tmp_path: Path, own_log: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A current folder with good and bad files."""
     monkeypatch.chdir(tmp_path)
     pairs = (OWN / "pairs.tsv").read_text(encoding="utf-8")
     Path("pairs.tsv").write_text(pairs, encoding="utf-8")
@@ -30,15 +29,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     Path("cut.csv").write_text('text,label\n"a,1\n')
     Path("bad.jsonl").write_text('{"text": "a", "label": 1}\n{"text"\n')
     Path("empty").mkdir()
-    root = logging.getLogger()
-    kept, level = root.handlers[:], root.level
     with tiny.no_figures():
         yield
-    for handler in root.handlers:
-        if handler not in kept:
-            handler.close()
-    root.handlers[:], logging.raiseExceptions = kept, True
-    root.setLevel(level)
 
 
 REFUSED = [

@@ -23,6 +23,7 @@ from seqtrain.commands import predict as command
 from seqtrain.commands.loaded import Loaded
 from seqtrain.config import LineError, UserError
 
+pytestmark = pytest.mark.usefixtures("own_log")
 TABLE = pd.DataFrame({"id": [7, 8, 9], "text": ["a good film", "", "not\ngood, \u4e00"], "note": ["x", None, "=1"]})
 
 

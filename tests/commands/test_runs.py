@@ -16,6 +16,7 @@ from seqtrain.config.options import Options
 from seqtrain.config.sources import Configs
 from seqtrain.storage import disk
 
+pytestmark = pytest.mark.usefixtures("own_log")
 HOUSE = Path(__file__).parent / "first_house"  # a finished run
 TIME = "2026-11-29 07:49:24,123"
 LOGS = {

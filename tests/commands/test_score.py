@@ -15,6 +15,7 @@ import torch
 from seqtrain import cli
 from seqtrain.commands.loaded import load
 
+pytestmark = pytest.mark.usefixtures("own_log")
 FLAT = {"translation": ["source", "target"], "sentiment": ["text", "label"], "generation": ["text"]}
 
 
