@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from seqtrain.codecs.ragged import Ragged
-from seqtrain.config import UserError
+from seqtrain.config import LineError, UserError, in_brief
 from seqtrain.config.json_values import is_a
 from seqtrain.config.spelling import did_you_mean, near
 from seqtrain.contract import Codec, Tokens
@@ -40,6 +40,12 @@ class Labels(Codec):
     def renew(self, values: Iterable[str]) -> None:
         if not (found := set(values)) <= set(self.names):
             Labels.fit(self, found)  # that of `Tags` takes sentences
+
+    def check(self, name: str, number: int) -> None:
+        """Raises `LineError`, with the number of the line, for a label that training does not have."""
+        if name not in self.names:
+            known = did_you_mean(near(name, self.names)) or f": one of {in_brief(', '.join(self.names))}"
+            raise LineError(number, f"{in_brief(name)!r} is not a label of the training data{known}")
 
     def state(self) -> list[str]:
         return self.names

@@ -25,10 +25,10 @@ def inherited(lines: list[str], configs: Configs, multirun: bool) -> list[str]:
     Of the run, which may be a stranger's, come only values of options that are here, and no path.
     """
     named = [line for line in lines if line.lstrip("+").startswith("init=")]
-    typed = read_overrides(lines, configs, multirun)
-    if not named or typed.problems:
+    if not named:
         return []
-    if (path := unquote(named[-1])) is None:
+    typed = read_overrides(lines, configs, multirun)
+    if typed.problems or (path := unquote(named[-1])) is None:
         return []
     stored, _ = run_config(find(path, "init"), configs, [], "predict")
     chosen = {o.key_or_group: o for o in typed.groups}

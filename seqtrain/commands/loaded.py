@@ -32,8 +32,7 @@ class Loaded(Assembly):
     @property
     def trained_on(self) -> str | None:
         """The fingerprint of the data that the run was trained and scored on."""
-        assert self.checkpoint is not None
-        return self.checkpoint.training.get("data")
+        return self.state.training.get("data")
 
     def predict(self, inputs: Any, details: bool = False) -> Any:
         """Returns the answer to a text (a text, a label, a forecast), or a list of the answers to several texts.

@@ -27,6 +27,7 @@ EXAMPLES = {  # what the examples stand for
     "FILE": "; input=- reads standard input",
     "[A,B]": ", two runs, or two lists of runs",
 }
+EXPORTED = ("onnx", "torch")  # formats of mode=export; the others are of tables and lines
 MODES = {
     "train": Mode("train", swaps=("device",)),
     "evaluate": Mode("score a trained run", needs=RUN, swaps=("device", "data")),
@@ -72,6 +73,9 @@ def problems(config: dict[str, Any]) -> list[str]:
         found.append(f"init begins a new training; with mode={mode} leave it out")
     if config["refit"] and config["init"] is None:
         found.append("refit=true goes with init=RUN, the run that a new training begins from")
+    for key, exports in {"format": config["format"] in EXPORTED, "quantize": config["quantize"]}.items():
+        if exports and mode != "export":
+            found.append(f"{key}={str(config[key]).lower()} goes with mode=export; with mode={mode} leave it out")
     row = MODES[mode]
     for key in ("checkpoint", "input", "runs"):
         users = [f"mode={name}" for name, other in MODES.items() if key in {**other.needs, **other.takes}]

@@ -29,23 +29,22 @@ class Beam:
     A sentence is done when its best unfinished hypothesis, even if it got LOOKAHEAD more items at no cost, would score
     below the worst of the `num_finished` best finished ones.
 
-    end: the id of the end mark. bounds: (B,) the maximum length of each output. size: k. num_finished: how many
-    finished hypotheses of each sentence are kept. bans: what hypotheses may not go on with.
+    bans: what hypotheses may not go on with, and the id of the end mark. bounds: (B,) the maximum length of each
+    output. size: k. num_finished: how many finished hypotheses of each sentence are kept.
     """
 
     def __init__(
         self,
         model: Generator,
         batch: Batch,
-        end: int,
+        bans: Bans,
         bounds: Int[Tensor, " B"],
         size: int,
         scorers: Sequence[Scorer],
         num_finished: int = 1,
-        bans: Bans | None = None,
     ):
-        self.model, self.batch, self.end = model, batch, end
-        self.size, self.scorers, self.bans = size, scorers, bans or Bans(end)
+        self.model, self.batch, self.bans = model, batch, bans
+        self.size, self.scorers = size, scorers
         self.bounds: list[int] = bounds.tolist()
         nothing = -math.inf, Hypothesis([], -math.inf)
         self.finished = [[nothing] * num_finished for _ in self.bounds]  # of each sentence, the best first
@@ -84,7 +83,7 @@ class Beam:
         for length in range(1, max(self.bounds) + 1):
             sums, parents, ids = self.extend(outputs, totals, items)  # (B, 2k) each: at least k of them go on
             self.collect_finished(sentences, sums, items, parents, ids, length)
-            totals, order = sums.masked_fill(ids == self.end, -torch.inf).topk(self.size)
+            totals, order = sums.masked_fill(ids == self.bans.end, -torch.inf).topk(self.size)
             parents, ids = parents.gather(1, order), ids.gather(1, order)
             items = torch.cat([items.gather(1, parents[..., None].expand(-1, -1, items.size(2))), ids[..., None]], 2)
             rows = torch.arange(len(sentences), device=parents.device)[:, None] * self.size + parents  # of `state`
@@ -123,7 +122,7 @@ class Beam:
         self, sentences: list[int], scores: Tensor, items: Tensor, parents: Tensor, ids: Tensor, length: int
     ) -> None:
         """Adds the hypotheses that end with this item, if they are among the k best continuations."""
-        ends = (ids[:, : self.size] == self.end) & scores[:, : self.size].isfinite()
+        ends = (ids[:, : self.size] == self.bans.end) & scores[:, : self.size].isfinite()
         rows, columns = ends.nonzero(as_tuple=True)
         hypotheses = items[rows, parents[rows, columns]].tolist()
         log_probs = scores[rows, columns].tolist()

@@ -76,8 +76,8 @@ class Decoder:
             # The coverage penalty can change the order of finished hypotheses, so more than n_best are needed.
             num_finished = self.beam_size if self.coverage_penalty else self.n_best
             scorers = LengthPenalty(self.length_penalty), CoveragePenalty(self.coverage_penalty)
-            bounds, bans = self.bounds(model, batch), self.bans(end)
-            beam = Beam(model, batch, end, bounds, self.beam_size, scorers, num_finished, bans)
+            bounds = self.bounds(model, batch)
+            beam = Beam(model, batch, self.bans(end), bounds, self.beam_size, scorers, num_finished)
             return [hypotheses[: self.n_best] for hypotheses in beam.search(self.wrap(model.step))]
 
     @torch.inference_mode()

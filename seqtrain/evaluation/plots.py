@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 MOST_ITEMS = 100  # of a source or an output in an attention map
 MOST_CLASSES = 60  # of a confusion matrix
 MOST_WORDS = 30  # of a sentence
-MOST_CLASSES_WITH_COUNTS = (
-    20  # classes of a confusion matrix in which counts are printed; in a larger one there is no room
-)
+MOST_CLASSES_WITH_COUNTS = 20  # of a confusion matrix; in a larger one there is no room to print them
 
 
 def new(width: float, height: float, panels: int = 1, rows: int = 1, **stacked: Any) -> tuple[Figure, Any]:

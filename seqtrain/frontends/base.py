@@ -18,14 +18,22 @@ from seqtrain.reading.vectors import read_vectors
 class Frontend(Embedding):
     """Embeds the positions of a source, as `layers.Embedding` says, and may make fewer of them.
 
-    shortens: whether it may leave fewer positions than come in. Its table may begin with the vectors of a file.
+    shortens: whether it may leave fewer positions than come in. vectors: a file with whose vectors its table begins.
     """
 
     shortens: ClassVar[bool] = False
-    vectors: str | None = None
 
-    def __init__(self, source: Tokens | Reals, size: int, dropout: float, word_dropout: float, scaled: bool):
+    def __init__(
+        self,
+        source: Tokens | Reals,
+        size: int,
+        dropout: float,
+        word_dropout: float,
+        scaled: bool,
+        vectors: str | None = None,
+    ):
         super().__init__(source, size, dropout, word_dropout, scaled)
+        self.vectors = vectors
 
     @classmethod
     def refuse(cls, spec: Spec) -> str | None:

@@ -26,8 +26,7 @@ class Characters(Frontend):
         features: int,
         vectors: str | None,
     ):
-        super().__init__(source, size, dropout, word_dropout, scaled)
-        self.vectors = vectors
+        super().__init__(source, size, dropout, word_dropout, scaled, vectors)
         assert isinstance(source, Tokens)
         assert source.parts is not None
         self.first = source.width

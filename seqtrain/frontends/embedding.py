@@ -5,24 +5,11 @@ from __future__ import annotations
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
-from seqtrain.contract import Reals, Tokens
 from seqtrain.frontends.base import Frontend
 
 
 class Embedding(Frontend):
     """All positions stay."""
-
-    def __init__(
-        self,
-        source: Tokens | Reals,
-        size: int,
-        dropout: float,
-        word_dropout: float,
-        scaled: bool,
-        vectors: str | None,
-    ):
-        super().__init__(source, size, dropout, word_dropout, scaled)
-        self.vectors = vectors
 
     def forward(
         self, x: Num[Tensor, "B S *F"], lengths: Int[Tensor, " B"]

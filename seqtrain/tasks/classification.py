@@ -16,8 +16,6 @@ from seqtrain.codecs.prepared import Text
 from seqtrain.codecs.signal import Signal
 from seqtrain.codecs.sound import LogMel
 from seqtrain.codecs.strokes import Strokes
-from seqtrain.config import LineError, in_brief
-from seqtrain.config.spelling import did_you_mean, near
 from seqtrain.contract import Batch, Fixed
 from seqtrain.evaluation import metrics, plots, report
 from seqtrain.evaluation.baselines.linear import LinearClassifier
@@ -89,9 +87,7 @@ class Classification(Task):
         return counts
 
     def given(self, source: Any, target: str, number: int) -> Any:
-        if target not in self.labels.names:
-            hint = did_you_mean(near(target, self.labels.names)) or f": one of {in_brief(', '.join(self.labels.names))}"
-            raise LineError(number, f"{in_brief(target)!r} is not a label of the training data{hint}")
+        self.labels.check(target, number)
         return super().given(source, target, number)
 
     @torch.inference_mode()

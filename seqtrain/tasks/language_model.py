@@ -14,8 +14,7 @@ from seqtrain.codecs.prepared import Column, Text
 from seqtrain.codecs.ragged import Ragged
 from seqtrain.codecs.stream import Stream, Window
 from seqtrain.codecs.text import END
-from seqtrain.config import LineError, in_brief
-from seqtrain.config.spelling import did_you_mean, near
+from seqtrain.config import in_brief
 from seqtrain.contract import Batch, Output, Spec
 from seqtrain.data.kinds import Document, Labelled
 from seqtrain.evaluation import metrics, tables
@@ -126,9 +125,7 @@ class LanguageModel(Task):
         if self.source is None:
             return Document(line)
         label, _, prompt = line.partition("\t")
-        if label not in self.labels:
-            known = did_you_mean(near(label, self.labels)) or f": one of {in_brief(', '.join(self.labels))}"
-            raise LineError(number, f"{in_brief(label)!r} is not a label of the training data{known}")
+        self.source.check(label, number)
         return Labelled(prompt, label)
 
     def given(self, source: str, target: str, number: int) -> Document | Labelled:

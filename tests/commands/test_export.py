@@ -101,3 +101,11 @@ def test_eight_bits_say_what_they_cost(runs: dict[str, Path], tmp_path: Path, ca
 def test_what_cannot_be_is_refused(how: dict[str, Any], problem: str, runs: dict[str, Path], tmp_path: Path):
     with pytest.raises(UserError, match=problem):
         export(runs["sentiment"], tmp_path / "exported", **how)
+    assert not (tmp_path / "exported").exists()
+
+
+def test_what_the_script_cannot_do_is_refused(runs: dict[str, Path], tmp_path: Path):
+    decode = run_folder.read_config(runs["translation"])["decode"] | {"no_repeat": 2}
+    with pytest.raises(UserError, match=r"decode\.no_repeat=2: an exported model cannot do that"):
+        export(runs["translation"], tmp_path / "exported", decode=decode)
+    assert not (tmp_path / "exported").exists()

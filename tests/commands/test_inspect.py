@@ -45,6 +45,8 @@ REFUSED = [
     ("data=text data.train=pairs.tsv", "data of the kind 'text' does not fit this task"),
     ("-m mode=inspect", "--multirun"),
     ("mode=inspect checkpoint=x", "leave checkpoint out"),
+    ("mode=inspect format=onnx", "format=onnx goes with mode=export"),
+    ("quantize=true", "quantize=true goes with mode=export"),
     ("mode=inspect data=pairs data.train=pair.tsv", "did you mean pairs.tsv?"),
 ]
 

@@ -316,8 +316,8 @@ def test_values_may_refer_to_others() -> None:
 # -------------------------------------------------------------------------------- rules between keys
 
 
-NONE = ("checkpoint", "resume", "init", "input", "name", "runs")
-BASE = {"jobs": 1, "mode": "train", "refit": False} | dict.fromkeys(NONE)
+NONE = ("checkpoint", "resume", "init", "input", "name", "runs", "format")
+BASE = {"jobs": 1, "mode": "train", "refit": False, "quantize": False} | dict.fromkeys(NONE)
 
 
 @pytest.mark.parametrize(
@@ -333,6 +333,7 @@ BASE = {"jobs": 1, "mode": "train", "refit": False} | dict.fromkeys(NONE)
         ({"init": "x", "mode": "doctor"}, "leave it out"),
         ({"init": "x", "mode": "evaluate", "checkpoint": "y"}, None),
         ({"refit": True}, "init=RUN"),
+        ({"format": "onnx"}, "mode=export"),
         ({"mode": "predict", "checkpoint": "x", "input": "no-such-file"}, "no such file"),
         ({"mode": "predict", "checkpoint": "x", "input": "-"}, None),
         ({"input": "-"}, "mode=predict"),

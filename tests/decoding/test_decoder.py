@@ -142,7 +142,7 @@ def test_a_wide_beam_finds_what_exhaustive_search_finds(seed, length_penalty):
 def test_a_beam_of_one_is_greedy(model, spec):
     made, batch = lively(model, spec), asked(spec)
     with torch.inference_mode():
-        found = Beam(made, batch, END, torch.full((4,), 8), 1, [LengthPenalty(0.0)]).search(made.step)
+        found = Beam(made, batch, Bans(END), torch.full((4,), 8), 1, [LengthPenalty(0.0)]).search(made.step)
     alike([best for (best,) in found], make_decoder(max_length=8)(made, batch, END))
 
 
@@ -177,7 +177,9 @@ def beam_of(probabilities: dict[int, list[float]], size: int, length_penalty: fl
     made = Chain(probabilities)
     with torch.inference_mode():
         return (
-            Beam(made, batch, END, torch.tensor([4]), size, [LengthPenalty(length_penalty)]).search(made.step)[0][0].ids
+            Beam(made, batch, Bans(END), torch.tensor([4]), size, [LengthPenalty(length_penalty)])
+            .search(made.step)[0][0]
+            .ids
         )
 
 
@@ -199,7 +201,7 @@ def test_a_beam_goes_on_with_the_best_of_all_continuations(items: int, size: int
     torch.manual_seed(0)
     outputs, totals = torch.randn(2 * size, items), torch.randn(2, size).sort(descending=True).values
     totals[0, 1:] = -torch.inf  # one hypothesis alone may be extended
-    beam = Beam(Chain({}), asked(TINY, rows=2), END, torch.tensor([4, 4]), size, [LengthPenalty(1.0)])
+    beam = Beam(Chain({}), asked(TINY, rows=2), Bans(END), torch.tensor([4, 4]), size, [LengthPenalty(1.0)])
     found, parents, chosen = beam.extend(outputs, totals, torch.empty(2, size, 0, dtype=torch.long))
     sums = (outputs.log_softmax(1).view(2, size, items) + totals[..., None]).flatten(1)
     wanted, places = sums.topk(min(2 * size, size * items))
