@@ -18,22 +18,13 @@ from seqtrain.reading.vectors import read_vectors
 class Frontend(Embedding):
     """Embeds the positions of a source, as `layers.Embedding` says, and may make fewer of them.
 
-    shortens: whether it may leave fewer positions than come in. vectors: a file with whose vectors its table begins.
+    shortens: whether it may leave fewer positions than come in.
     """
 
     shortens: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        source: Tokens | Reals,
-        size: int,
-        dropout: float,
-        word_dropout: float,
-        scaled: bool,
-        vectors: str | None = None,
-    ):
+    def __init__(self, source: Tokens | Reals, size: int, dropout: float, word_dropout: float, scaled: bool):
         super().__init__(source, size, dropout, word_dropout, scaled)
-        self.vectors = vectors
 
     @classmethod
     def refuse(cls, spec: Spec) -> str | None:
@@ -47,15 +38,49 @@ class Frontend(Embedding):
     @classmethod
     def of(cls, spec: Spec, **options: Any) -> Spec:
         """What the model behind it sees. options: the keys of the frontend's YAML file."""
+        return spec
+
+    def begin(self) -> str | None:
+        """Called before a training begins, to give its weights what is known of them. Returns what to tell of it."""
+        return None
+
+    def left(self, lengths: Int[Tensor, " B"]) -> Int[Tensor, " B"]:
+        """How many positions are left of so many."""
+        return lengths
+
+    @abstractmethod
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, x: Num[Tensor, "B S *F"], lengths: Int[Tensor, " B"]
+    ) -> tuple[Float[Tensor, "B R E"], Int[Tensor, " B"]]:
+        """The vectors of each row, and how many of them are real."""
+
+
+class Table(Frontend):
+    """A frontend whose table may begin with word vectors. vectors: the file that holds them; None: it does not."""
+
+    def __init__(
+        self,
+        source: Tokens | Reals,
+        size: int,
+        dropout: float,
+        word_dropout: float,
+        scaled: bool,
+        vectors: str | None,
+    ):
+        super().__init__(source, size, dropout, word_dropout, scaled)
+        self.vectors = vectors
+
+    @classmethod
+    def of(cls, spec: Spec, **options: Any) -> Spec:
         words = isinstance(spec.source, Tokens) and spec.source.unit == "word"
         if options.get("vectors") and not words:
             found = f"the unit is {spec.source.unit}" if isinstance(spec.source, Tokens) else "there are none"
             raise UserError(f"frontend.vectors are of words that come in, and here {found}")
-        return spec
+        return super().of(spec, **options)
 
     def begin(self) -> str | None:
-        """Gives its table the word vectors, before a training begins; later they are in its weights. Returns what to
-        tell of it. A word that the file lacks has the vector of its lower case, or else stays as it is."""
+        """Gives its table the vectors of the file, which are in its weights later. A word that the file lacks has the
+        vector of its lower case, or else stays as it is."""
         if self.vectors is None:
             return None
         assert isinstance(self.positions, Tokens)
@@ -73,13 +98,3 @@ class Frontend(Embedding):
         lower = sum(item != word for item, word in found.items())
         return (f"frontend.vectors: {len(found):,} of the {len(ids):,} items of the vocabulary are in "
                 f"{self.vectors}, {lower:,} of them only in lower case")  # fmt: skip
-
-    def left(self, lengths: Int[Tensor, " B"]) -> Int[Tensor, " B"]:
-        """How many positions are left of so many."""
-        return lengths
-
-    @abstractmethod
-    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, x: Num[Tensor, "B S *F"], lengths: Int[Tensor, " B"]
-    ) -> tuple[Float[Tensor, "B R E"], Int[Tensor, " B"]]:
-        """The vectors of each row, and how many of them are real."""

@@ -7,10 +7,10 @@ from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 
 from seqtrain.contract import Reals, Spec, Tokens
-from seqtrain.frontends.base import Frontend
+from seqtrain.frontends.base import Table
 
 
-class Characters(Frontend):
+class Characters(Table):
     """The vectors of a word's characters go through a convolution over the word with a rectifier. The maximum of each
     of its features, and the vector of the word itself, become one by a linear map."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
-from seqtrain.frontends.base import Frontend
+from seqtrain.frontends.base import Table
 
 
-class Embedding(Frontend):
+class Embedding(Table):
     """All positions stay."""
 
     def forward(
