@@ -56,7 +56,7 @@ class Frontend(Embedding):
 
 
 class Table(Frontend):
-    """A frontend whose table may begin with word vectors. vectors: the file that holds them; None: it does not."""
+    """A frontend whose table may begin with the word vectors of a file."""
 
     def __init__(
         self,
