@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from seqtrain.commands import calibration
 from seqtrain.commands.assembly import Assembly, Config
 from seqtrain.commands.inputs import as_texts, column_of, csv_lines
 from seqtrain.commands.outputs import beside
@@ -28,6 +29,7 @@ class Loaded(Assembly):
     def __init__(self, cfg: Config, run: Path):
         super().__init__(cfg, run, Checkpoints(run).load_best())
         self.model.eval()
+        self.restore(self.task.load_calibration, calibration.kept(run))
 
     @property
     def trained_on(self) -> str | None:

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqtrain.commands import calibration
 from seqtrain.commands.assembly import Assembly, Config, baseline_lines
 from seqtrain.commands.origin import Origin
 from seqtrain.commands.run_folder import log_to_run
@@ -181,6 +182,11 @@ def finish(parts: Assembly, swept: Sequence[str] | None) -> float:
     for split in ("valid",) if sweep else ("valid", "test"):
         loader = job.valid if split == "valid" else parts.loader(split)
         totals = evaluate(job.model, task, loader, job.decoder, job.device)
+        if split == "valid":
+            if learned := task.calibrate(job.model, loader.examples, totals):
+                calibration.keep(job.checkpoints, learned)
+            task.load_calibration(learned)
+            totals = evaluate(job.model, task, loader, job.decoder, job.device) if learned else totals
         found[split] = task.score(totals)
         if split == "test":
             predictions = task.predictions(job.model, loader.examples, totals, job.decoder)

@@ -163,6 +163,17 @@ class Task:
             return Several(records, encoded, self.target.encode_all([*chain.from_iterable(targets)]), counts)
         return Encoded(records, encoded, self.target.encode_all(Column(records, target)), isinstance(self.form, Free))
 
+    # ------------------------------------------------------------------------------------------------ calibration
+
+    def calibrate(self, model: Any, examples: Any, totals: Totals) -> dict[str, Any]:
+        """What is learned from the validation split with the best weights, when training has ended, as JSON: what makes
+        probabilities true. By default nothing: {}. totals: the measures of the split."""
+        return {}
+
+    def load_calibration(self, learned: dict[str, Any]) -> None:
+        """Takes what `calibrate` gave, or {}; from then on answers and metrics follow it. It is not called before a
+        training has ended. A stranger's may hold anything: raises an exception for what is not learned."""
+
     # ------------------------------------------------------------------------------------------------ metrics
 
     def loss(self, batch: Batch, output: Output) -> Totals:
