@@ -221,6 +221,10 @@ class Likelihood(ABC):
         """What is trained on; another than `nll` where that is smoothed."""
         return self.nll(output, batch)
 
+    def weight(self, batch: Batch) -> Num[Tensor, " B"]:
+        """How much each row counts in the mean of `loss`: as many times as it has items, unless these have weights."""
+        return self.items(batch)
+
     def items(self, batch: Batch) -> Num[Tensor, " B"]:
         """How many target items each row has: of numbers, those that are not missing (NaN)."""
         assert batch.target_lengths is not None

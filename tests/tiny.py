@@ -107,7 +107,10 @@ def no_figures() -> Iterator[None]:
     """matplotlib takes longer than the rest of a tiny run."""
     plots = {
         name: Mock()
-        for name in ("attention", "forecast", "confusion", "tagged", "curves", "roll", "transcript", "written")
+        for name in (
+            *("attention", "forecast", "confusion", "reliability", "precision_recall", "tagged", "curves", "roll"),
+            *("transcript", "written"),
+        )
     }
     with (
         patch.multiple("seqtrain.evaluation.plots", **plots),

@@ -52,7 +52,7 @@ def export(cfg: Config, checkpoint: Path) -> None:
     folder = new_folder(cfg["output"])
     try:
         with onnx.single_operations(loaded.model) if kind == "onnx" else nullcontext():
-            made, memory = programs(loaded.model, examples(loaded))
+            made, memory = programs(loaded, examples(loaded))
         for name, (found, _, _) in made.items():
             save = onnx.save if kind == "onnx" else torch.export.save
             save(found, folder / f"{name}{ENDINGS[kind]}")
@@ -115,19 +115,21 @@ def examples(loaded: Loaded) -> tuple[Batch, Batch]:
 
 
 @torch.no_grad()
-def programs(model: Any, batches: tuple[Batch, Batch]) -> tuple[Made, int]:
+def programs(loaded: Loaded, batches: tuple[Batch, Batch]) -> tuple[Made, int]:
     """The programs, and of how many tensors the memory of a source is made.
 
     Of a model that writes step by step: "start" (source, lengths -> memory, state), if it has a source, and "step"
     (items, state, memory -> scores, state), with "first" for a first step that finds another state, or none. Of others
     "model" (source, lengths -> scores)."""
     made: Made = {}
+    model: Any = loaded.model
 
     def add(name: str, module: nn.Module, *given: tuple[Any, ...]) -> None:
         made[name] = program(module, *given), module, given[1]
 
     if not isinstance(model, Generator) or not isinstance(model.spec.form, Free):
-        add("model", Scores(model), *((batch.source, batch.source_lengths, batch.inputs) for batch in batches))
+        given = ((batch.source, batch.source_lengths, batch.inputs) for batch in batches)
+        add("model", Scores(model, loaded.task.calibrated), *given)
         return made, 0
     sources = [(batch.source, batch.source_lengths) for batch in batches]
     if model.spec.source is not None:

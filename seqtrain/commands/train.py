@@ -182,7 +182,7 @@ def finish(parts: Assembly, swept: Sequence[str] | None) -> float:
     for split in ("valid",) if sweep else ("valid", "test"):
         loader = job.valid if split == "valid" else parts.loader(split)
         totals = evaluate(job.model, task, loader, job.decoder, job.device)
-        if split == "valid":
+        if split == "valid" and parts.trainer.overfit_batches is None:
             if learned := task.calibrate(job.model, loader.examples, totals):
                 calibration.keep(job.checkpoints, learned)
             task.load_calibration(learned)
@@ -191,11 +191,12 @@ def finish(parts: Assembly, swept: Sequence[str] | None) -> float:
         if split == "test":
             predictions = task.predictions(job.model, loader.examples, totals, job.decoder)
             found[split] |= task.judge(parts.records["train"], predictions)
-            for table, rows in {"predictions": predictions, **task.tables(totals)}.items():
-                write_table(folder, f"{table}.csv", rows)
+            write_table(folder, "predictions.csv", predictions)
             shown = task.show(job.model, loader.examples, totals, job.decoder)
             final.show(progress.step, {f"test/{title}": content for title, content in shown.items()}, keep=True)
         if not sweep:
+            for table, rows in task.tables(totals, split).items():
+                write_table(folder, f"{table}.csv", rows)
             log.info("  %-5s  %s", split, line(found[split]))
     if not sweep:
         for text in baseline_lines(baselines):

@@ -25,14 +25,15 @@ class Objective(nn.Module):
         self.rdrop = rdrop
 
     def forward(self, batch: Batch | None, state: State = None) -> tuple[Tensor, Tensor, State]:
-        """Returns the summed loss, the count of target items, and the detached state; zeros where there is no batch."""
+        """Returns the summed loss, the count of target items (by their weights), and the detached state; zeros where
+        there is no batch."""
         if batch is None:
             return torch.zeros(()), torch.zeros(()), None
         values = next(tensor for tensor in (batch.source, batch.inputs, batch.target) if tensor is not None)
         with torch.autocast(values.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             output = self.model(batch, state)
             loss = self.likelihood.loss(output, batch).sum()
-            items = self.likelihood.items(batch).sum().to(loss.device)
+            items = self.likelihood.weight(batch).sum().to(loss.device)
             if self.rdrop:
                 second = self.model(batch, state)
                 divergence = self.likelihood.divergence(output.scores, second.scores)

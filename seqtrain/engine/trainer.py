@@ -140,7 +140,7 @@ class Trainer:
         job.model.train()
         state_before = {"carried": job.carried, **random_state(job.device)}
         loss_sum, count, job.carried = gradients(job, group)
-        scale = job.team.size / count.clamp(min=1)  # the gradient is the mean over all processes
+        scale = job.team.size / count.clamp(min=1e-9)  # the gradient is the mean over all processes
         norm = nn.utils.get_total_norm([w.grad for w in job.model.parameters() if w.grad is not None]) * scale
         job.gradient_norm = norm
         if not torch.isfinite(loss_sum + norm):

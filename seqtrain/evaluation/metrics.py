@@ -39,6 +39,10 @@ METRICS = {  # a task with a metric of its own adds it here when it is imported
     "accuracy": Metric("max", "share"),
     "frame_accuracy": Metric("max", "share"),
     "macro_f1": Metric("max", "share"),
+    "answered": Metric("max", "share"),
+    "top5_accuracy": Metric("max", "share"),
+    "ece": Metric("min", "share"),
+    "ece_uncalibrated": Metric("min", "share"),
     "precision": Metric("max", "share"),
     "recall": Metric("max", "share"),
     "f1": Metric("max", "share"),
@@ -112,9 +116,9 @@ def frame_accuracy(both: float, either: float) -> float:
 
 def classification(confusion: np.ndarray) -> dict[str, float]:
     """Returns the accuracy and the macro F1, over the classes that occur or are predicted. confusion: counts by (true
-    class, predicted class)."""
+    class, predicted class); further columns are for no prediction."""
     correct = np.diag(confusion)
-    predicted_or_true = confusion.sum(0) + confusion.sum(1)
+    predicted_or_true = confusion.sum(0)[: len(confusion)] + confusion.sum(1)
     counted = predicted_or_true > 0
     f1 = 2 * correct[counted] / predicted_or_true[counted]
     return {"accuracy": float(correct.sum() / confusion.sum()), "macro_f1": float(f1.mean())}
@@ -122,7 +126,7 @@ def classification(confusion: np.ndarray) -> dict[str, float]:
 
 def by_class(confusion: np.ndarray, labels: Sequence[str]) -> list[dict[str, Any]]:
     """Returns precision, recall, F1 and support (how often it occurs) of each class; None for a division by zero.
-    confusion: counts by (true class, predicted class)."""
+    confusion: counts by (true class, predicted class); further columns are for no prediction."""
     correct, predicted, support = np.diag(confusion), confusion.sum(0), confusion.sum(1)
     ratios = {  # (numerator, denominator) of all classes
         "precision": (correct, predicted),
@@ -134,6 +138,18 @@ def by_class(confusion: np.ndarray, labels: Sequence[str]) -> list[dict[str, Any
         scores = {name: above[i] / below[i] if below[i] else None for name, (above, below) in ratios.items()}
         rows.append({"label": label, **scores, "support": support[i]})
     return rows
+
+
+def confusions(confusion: np.ndarray, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """Returns which label is taken for which other one, the most frequent first: how often, and in what share of its
+    examples."""
+    wrong, support = confusion * (1 - np.eye(len(confusion), dtype=int)), confusion.sum(1)
+    cells = np.argwhere(wrong)
+    order = np.argsort(-wrong[tuple(cells.T)], kind="stable")
+    return [
+        {"label": labels[i], "output": labels[j], "count": int(wrong[i, j]), "share": float(wrong[i, j] / support[i])}
+        for i, j in cells[order].tolist()
+    ]
 
 
 def translation(

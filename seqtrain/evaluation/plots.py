@@ -158,6 +158,34 @@ def confusion(counts: np.ndarray, labels: Sequence[str]) -> Figure:
     return figure
 
 
+def reliability(panels: Mapping[str, Any]) -> Figure:
+    """Draws reliability diagrams (Guo et al. 2017) side by side: for each bin of probabilities, the share of right
+    answers over their mean probability, and how many there are. panels: of `calibration.reliability`, by title."""
+    figure, axes = new(3.4 * len(panels), 3.6, len(panels), 1)
+    for place, (title, (counts, confidence, accuracy)) in zip(np.ravel(axes), panels.items(), strict=True):
+        edges = np.linspace(0, 1, len(counts) + 1)
+        shares = counts / counts.sum()
+        place.bar(edges[:-1], shares, 1 / len(counts), align="edge", color="0.9", label="share of answers")
+        place.plot([0, 1], [0, 1], color="0.6", linewidth=1)
+        place.plot(confidence, accuracy, marker="o", markersize=4, label="right")
+        error = np.nansum(shares * np.abs(accuracy - confidence))
+        place.set(xlabel="probability of the answer", xlim=(0, 1), ylim=(0, 1.02), title=f"{title}: ECE {error:.3f}")
+    np.ravel(axes)[0].legend(frameon=False, loc="upper left")
+    return figure
+
+
+def precision_recall(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Draws the precision over the recall of labels, at thresholds from low to high."""
+    figure, axes = new(4.6, 3.6)
+    names, style = legible(list(curves))
+    for name, (precision, recall) in zip(names, curves.values(), strict=True):
+        axes.plot(recall, precision, marker=".", label=name)
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.grid(color="0.9")
+    axes.legend(frameon=False, prop={"size": 8, "family": style["family"]})
+    return figure
+
+
 def merge_rare(counts: np.ndarray, labels: Sequence[str]) -> tuple[Any, list[str]]:
     """Returns a confusion matrix of at most `MOST_CLASSES` classes and their labels; the last class stands for all that
     are rarer than the others."""

@@ -3,6 +3,7 @@
     python run.py < lines.txt      one answer for each line
     python run.py --beam 1         greedy search, where the model writes texts
     python run.py --temperature 1  samples
+    python run.py --jsonl          labels with their probabilities
 
 Needs numpy and onnxruntime; tokenizers for subwords, regex for words.
 """
@@ -36,6 +37,7 @@ class Model:
         self.reads, self.writes = (
             Text(**side["text"]) if "text" in (side or {}) else None for side in (self.source, self.target)
         )
+        self.detailed = False
         self.random = np.random.default_rng(self.search.get("seed"))
 
     def run(self, name, *arrays):
@@ -85,9 +87,18 @@ class Model:
                 padded = (padded - np.array(self.source["mean"])) / np.array(self.source["deviation"])
             given = (padded.astype(np.float32) if "mean" in self.source else padded), lengths
         if not self.writes:
-            return [self.target["labels"][i] for i in self.run("model", *given)[0].argmax(-1)]
+            return [self.labelled(row) for row in np.exp(log_softmax(self.run("model", *given)[0])).tolist()]
         found = self.searched(given, prompts, 1 if self.search["temperature"] else self.search["beam_size"])
         return [self.writes.decode(ids) for ids in found] if self.reads else found
+
+    def labelled(self, row):
+        """The label that probabilities decide for: one that reaches its threshold, or the best of those without one."""
+        scores, limits = dict(zip(self.target["labels"], row, strict=True)), self.target.get("thresholds", {})
+        reached = {label: scores[label] / limit for label, limit in limits.items() if scores[label] >= limit}
+        some = reached or {label: score for label, score in scores.items() if label not in limits}
+        label = max(some, key=some.__getitem__, default="")
+        probability = scores.get(label, max(row))
+        return {"output": label, "probability": probability, "scores": scores} if self.detailed else label
 
     def forecasts(self, values):
         """values: (B, S, C), the last of the series, NaN where missing. Each answer holds the next ones."""
@@ -174,10 +185,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--beam", type=int, dest="beam_size", help="outputs kept at each step")
     parser.add_argument("--temperature", type=float, help="above 0: sample, the more freely the higher")
-    model = Model(HERE)
-    model.search.update({name: value for name, value in vars(parser.parse_args()).items() if value is not None})
+    parser.add_argument("--jsonl", action="store_true", help="labels with their probabilities, an object a line")
+    model, options = Model(HERE), vars(parser.parse_args())
+    model.detailed = options.pop("jsonl") and "labels" in model.target
+    model.search.update({name: value for name, value in options.items() if value is not None})
     for answer in model.answers(sys.stdin.read().splitlines()):
-        print(answer)
+        print(json.dumps(answer, ensure_ascii=False) if model.detailed else answer)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,18 +24,32 @@ def cross_entropy(scores: Float[Tensor, "N O"], target: Int[Tensor, " N"], smoot
 
 @dataclass
 class Categorical(Likelihood):
-    """The scores are logits of `outputs` classes. Labels are smoothed in training alone, see `cross_entropy`."""
+    """The scores are logits of `outputs` classes. In training alone, labels are smoothed (see `cross_entropy`), and
+    each class counts with its weight."""
 
     values: ClassVar[str] = "ids"
     outputs: int
     smoothing: float = 0.0
+    weights: tuple[float, ...] | None = None
     cross_entropy: CrossEntropy = field(default=cross_entropy, compare=False, repr=False)
 
     def nll(self, output: Output, batch: Batch) -> Float[Tensor, " B"]:
         return by_row(self.cross_entropy(output.scores, batch.real(batch.target), 0.0), output.lengths)
 
     def loss(self, output: Output, batch: Batch) -> Float[Tensor, " B"]:
-        return by_row(self.cross_entropy(output.scores, batch.real(batch.target), self.smoothing), output.lengths)
+        nats = self.cross_entropy(output.scores, batch.real(batch.target), self.smoothing)
+        return by_row(nats if self.weights is None else nats * self.weights_of(batch), output.lengths)
+
+    def weight(self, batch: Batch) -> Float[Tensor, " B"] | Int[Tensor, " B"]:
+        if self.weights is None:
+            return self.items(batch)
+        assert batch.target_lengths is not None
+        return by_row(self.weights_of(batch), batch.target_lengths)
+
+    def weights_of(self, batch: Batch) -> Float[Tensor, " N"]:
+        """The weight of each target."""
+        target = batch.real(batch.target)
+        return torch.tensor(self.weights, device=target.device)[target]
 
     def items(self, batch: Batch) -> Int[Tensor, " B"]:
         assert batch.target_lengths is not None

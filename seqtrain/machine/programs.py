@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from seqtrain.contract import Batch
+from seqtrain.contract import Batch, Output
 from seqtrain.models.base import Generator, Model
 from seqtrain.trees import map_tensors, tensors
 
@@ -38,14 +38,15 @@ class Step(nn.Module):
 
 
 class Scores(nn.Module):
-    """The scores of a model that reads no outputs of its own, or as many as it writes in one go."""
+    """The scores of a model that reads no outputs of its own, or as many as it writes in one go. calibrated: what makes
+    its probabilities true."""
 
-    def __init__(self, model: Model):
+    def __init__(self, model: Model, calibrated: Callable[[Output], Output]):
         super().__init__()
-        self.model = model
+        self.model, self.calibrated = model, calibrated
 
     def forward(self, source: Any, lengths: Any, inputs: Any = None) -> Any:
-        return self.model(Batch(source, lengths, inputs)).scores
+        return self.calibrated(self.model(Batch(source, lengths, inputs))).scores
 
 
 def program(module: nn.Module, inputs: tuple[Any, ...], others: tuple[Any, ...]) -> torch.export.ExportedProgram:

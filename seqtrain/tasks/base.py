@@ -174,11 +174,15 @@ class Task:
         """Takes what `calibrate` gave, or {}; from then on answers and metrics follow it. It is not called before a
         training has ended. A stranger's may hold anything: raises an exception for what is not learned."""
 
+    def calibrated(self, output: Output) -> Output:
+        """The output with scores as calibration has them; by default as they are."""
+        return output
+
     # ------------------------------------------------------------------------------------------------ metrics
 
     def loss(self, batch: Batch, output: Output) -> Totals:
         """What the loss is made of: the nats and the items of each row."""
-        likelihood = self.spec.likelihood
+        likelihood, output = self.spec.likelihood, self.calibrated(output)
         return {"nats": by_example(likelihood.nll(output, batch)), "items": by_example(likelihood.items(batch))}
 
     def measure(self, model: Any, rows: Any, batch: Batch, output: Output, examples: Any, decoder: Any) -> Totals:
@@ -447,8 +451,8 @@ class Task:
         """A target or an output in a table; between several texts stands what is between tokens, or captions."""
         return (" | " if self.several else " ").join([value] if isinstance(value, str) else value)
 
-    def tables(self, totals: Totals) -> dict[str, list[dict[str, Any]]]:
-        """What else of the measures is best read as a table, by name."""
+    def tables(self, totals: Totals, split: str) -> dict[str, list[dict[str, Any]]]:
+        """What else of the measures of a split, valid or test, is best read as a table, by name."""
         return {}
 
 

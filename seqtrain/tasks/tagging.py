@@ -58,8 +58,8 @@ class Tagging(Task):
             found[name] = [lookup(record.tokens) for record in records]
         return found
 
-    def tables(self, totals: Totals) -> dict[str, list[dict[str, Any]]]:
-        return self.tag_set.tables(totals["outputs"], totals["targets"])
+    def tables(self, totals: Totals, split: str) -> dict[str, list[dict[str, Any]]]:
+        return self.tag_set.tables(totals["outputs"], totals["targets"]) if split == "test" else {}
 
     @property
     def field(self) -> str:

@@ -15,6 +15,7 @@ import torch
 import seqtrain
 from seqtrain.commands import export as command
 from seqtrain.commands import run_folder
+from seqtrain.commands.loaded import Loaded
 from seqtrain.config import UserError
 from seqtrain.machine import onnx
 
@@ -51,6 +52,19 @@ def test_the_folder_answers_lines_without_torch(task: str, runs: dict[str, Path]
     assert "differ" in (folder / "README.md").read_text(encoding="utf-8")
 
 
+def test_probabilities_and_thresholds_are_those_of_predict(runs: dict[str, Path], tmp_path: Path):
+    cfg = run_folder.read_config(runs["sentiment"])
+    cfg["task"]["thresholds"] = {"negative": 0.999, "positive": 0.4}
+    command.export(cfg | {"output": str(tmp_path / "exported")}, runs["sentiment"])
+    lines = tiny.LINES["sentiment"]
+    how: dict[str, Any] = {"cwd": tmp_path / "exported", "capture_output": True, "text": True}
+    done = subprocess.run([sys.executable, "run.py", "--jsonl"], input="\n".join(lines), **how)
+    wanted = Loaded(cfg, runs["sentiment"]).predict(lines, details=True)
+    for answer, other in zip(map(json.loads, done.stdout.splitlines()), wanted, strict=True):
+        assert answer["scores"] == pytest.approx(other["scores"], abs=1e-5)
+        assert (answer["output"], answer["probability"]) == (other["output"], pytest.approx(other["probability"]))
+
+
 @pytest.mark.parametrize("backbone", ["gru", "transformer"])
 def test_programs_of_each_backbone_answer_as_the_model(backbone: str, tmp_path: Path):
     with tiny.no_figures():
@@ -70,7 +84,7 @@ def test_programs_of_torch_are_functions_of_tensors(runs: dict[str, Path], tmp_p
     model = seqtrain.load(runs["sentiment"]).model
     ids, lengths = torch.randint(4, 9, (3, 17)), torch.tensor([17, 9, 3])
     with torch.no_grad():
-        wanted = command.Scores(model)(ids, lengths)
+        wanted = command.Scores(model, seqtrain.load(runs["sentiment"]).task.calibrated)(ids, lengths)
     assert torch.allclose(program(ids, lengths, None), wanted, atol=1e-5)
 
 

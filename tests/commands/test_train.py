@@ -43,7 +43,7 @@ def test_metrics_of_a_run(task: str, runs: dict[str, Path]):
     assert found["signatures"].keys() == ({"bleu"} if task == "translation" else set())
     names = {
         "translation": {"loss", "exact_match", "bleu", "chrf"},
-        "sentiment": {"loss", "accuracy", "macro_f1"},
+        "sentiment": {"loss", "accuracy", "macro_f1", "ece", "ece_uncalibrated"},
         "generation": {"loss", "perplexity", "bits_per_char"},
         "tagging": {"loss", "accuracy", "precision", "recall", "f1"},
         "forecasting": {"loss", "mae", "rmse", "mse", "mase", "smape"},
@@ -63,7 +63,7 @@ def test_metrics_of_a_run(task: str, runs: dict[str, Path]):
         "value": found["valid"][monitor["name"]],
     }
     assert [row["step"] for row in found["curve"]] == [3, 6]
-    assert found["curve"][0].keys() == {"step", "seconds", "train_loss"} | names
+    assert found["curve"][0].keys() == {"step", "seconds", "train_loss"} | names - {"ece_uncalibrated"}
 
 
 @pytest.mark.parametrize("task", tiny.TASKS)
@@ -85,6 +85,9 @@ def test_files_of_a_run(runs: dict[str, Path]):
         "checkpoints",
         "predictions.csv",
         "classes.csv",
+        "confusions.csv",
+        "thresholds.csv",
+        "calibration.json",
     }
     kept = {path.name for path in (runs["sentiment"] / "checkpoints").iterdir()}
     assert {"best", "last"} <= kept
