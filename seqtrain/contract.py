@@ -246,6 +246,10 @@ class Likelihood(ABC):
         """The inputs of the next step: of numbers, the value beside the covariates that `inputs` hold."""
         return torch.cat([value.to(inputs.dtype), inputs[..., value.size(-1) :]], -1)
 
+    def mixed(self, scores: Float[Tensor, "M *N O"]) -> Float[Tensor, "*N O"]:
+        """What several models, each with its scores, say together: as a rule the mean of their scores."""
+        return scores.mean(0)
+
     def divergence(self, scores: Float[Tensor, "N O"], others: Float[Tensor, "N O"]) -> Tensor | None:
         """How much the scores of two passes disagree, summed over positions, for R-Drop; None: that has no meaning."""
         return None

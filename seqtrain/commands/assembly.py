@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.overrides import TorchFunctionMode
 
-from seqtrain.codecs.prepared import key_of
+from seqtrain.codecs.prepared import Text, key_of
 from seqtrain.config import UserError, build, locate
 from seqtrain.config.sources import ROOT
 from seqtrain.contract import Batching, Spec
@@ -37,6 +37,7 @@ from seqtrain.machine.accelerate import accelerate
 from seqtrain.machine.capture import Recorded
 from seqtrain.machine.device import open_device, settle_precision
 from seqtrain.machine.kernels import Kernels
+from seqtrain.reading.glossary import Glossary
 from seqtrain.storage.cache import cached_value
 from seqtrain.tasks.base import Task
 
@@ -256,8 +257,22 @@ class Assembly:
     @cached_property
     def decoder(self) -> Decoder:
         precision = settle_precision("decode.precision", self.cfg["decode"]["precision"], self.device)
-        decoder = Decoder(**(self.cfg["decode"] | {"precision": precision}), seed=self.cfg["seed"])
+        options = self.cfg["decode"] | {"precision": precision, "glossary": self.glossary}
+        decoder = Decoder(**options, seed=self.cfg["seed"])
         return replace(decoder, wrap=Recorded) if self.device.type == "cpu" else decoder
+
+    @property
+    def glossary(self) -> Glossary | None:
+        """What terms become; raises UserError where no text becomes a text step by step."""
+        if (name := self.cfg["decode"]["glossary"]) is None:
+            return None
+        if not isinstance(self.task.source, Text) or not isinstance(self.task.target, Text):
+            raise UserError("decode.glossary is for a text that becomes a text; this task has other data: leave it out")
+        if not self.locate("model").decodes or self.task.spec.likelihood.aligns:
+            raise UserError(
+                "decode.glossary needs a model that writes step by step, such as attn_seq2seq: leave it out"
+            )
+        return Glossary(name)
 
     # ---------------------------------------------------------------------------------------------------- training
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from seqtrain.commands.run_folder import find, run_config, unquote
+from seqtrain.commands.run_folder import find, first, run_config
 from seqtrain.config import UserError, in_brief
 from seqtrain.config.compose import compose
 from seqtrain.config.json_values import flat
@@ -28,7 +28,7 @@ def inherited(lines: list[str], configs: Configs, multirun: bool) -> list[str]:
     if not named:
         return []
     typed = read_overrides(lines, configs, multirun)
-    if typed.problems or (path := unquote(named[-1])) is None:
+    if typed.problems or (path := first(named[-1])) is None:
         return []
     stored, _ = run_config(find(path, "init"), configs, [], "predict")
     chosen = {o.key_or_group: o for o in typed.groups}

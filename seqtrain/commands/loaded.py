@@ -17,6 +17,7 @@ from seqtrain.config import LineError, UserError, in_brief
 from seqtrain.engine.checkpoint import Checkpoints
 from seqtrain.engine.evaluate import evaluate
 from seqtrain.evaluation.metrics import Totals
+from seqtrain.models.ensemble import together
 
 SHOWN_CUTS = 5  # inputs that are too long, named one by one
 
@@ -24,12 +25,25 @@ log = logging.getLogger(__name__)
 
 
 class Loaded(Assembly):
-    """A trained model with the best weights of its run folder. Made by `seqtrain.load`."""
+    """A trained model with the best weights of its run folder, or several as an ensemble. Made by `seqtrain.load`."""
 
     def __init__(self, cfg: Config, run: Path):
         super().__init__(cfg, run, Checkpoints(run).load_best())
+        if isinstance(cfg["checkpoint"], list):
+            self.model = self.ensemble([load(folder) for folder in cfg["checkpoint"][1:]])
         self.model.eval()
         self.restore(self.task.load_calibration, calibration.kept(run))
+
+    def ensemble(self, others: Sequence[Loaded]) -> Any:
+        """This model with those of other runs, which have to be fitted on the same data by the same settings."""
+        for other in others:
+            if other.task.state() != self.task.state():
+                raise UserError(f"checkpoint={other.run}: its vocabulary, or what else its task has learned, is not "
+                                f"that of {self.run}; an ensemble needs runs on the same data")  # fmt: skip
+        try:
+            return together([run.model for run in (self, *others)])
+        except UserError as error:
+            raise UserError(f"checkpoint: these runs make no ensemble: {error}") from None
 
     @property
     def trained_on(self) -> str | None:
@@ -132,6 +146,8 @@ class Loaded(Assembly):
                         "it is")  # fmt: skip
 
 
-def load(folder: str | Path) -> Loaded:
-    """Loads the best weights of a run folder, ready to predict. The training data are not needed."""
-    return Loaded(read_config(Path(folder)), Path(folder))
+def load(folder: str | Path, *others: str | Path) -> Loaded:
+    """Loads the best weights of a run folder, ready to predict. The training data are not needed. others: the runs that
+    make an ensemble with it."""
+    several = {"checkpoint": [str(folder), *map(str, others)]} if others else {}
+    return Loaded(read_config(Path(folder)) | several, Path(folder))

@@ -22,6 +22,7 @@ class Mode(NamedTuple):
 
 
 RUN, INPUT = {"checkpoint": "RUN"}, {"input": "FILE"}
+TOGETHER = ("evaluate", "predict", "score", "serve")  # modes that use an ensemble as they use a model
 EXAMPLES = {  # what the examples stand for
     "RUN": ", the folder of a run (outputs/...)",
     "FILE": "; input=- reads standard input",
@@ -76,6 +77,11 @@ def problems(config: dict[str, Any]) -> list[str]:
     for key, exports in {"format": config["format"] in EXPORTED, "quantize": config["quantize"]}.items():
         if exports and mode != "export":
             found.append(f"{key}={str(config[key]).lower()} goes with mode=export; with mode={mode} leave it out")
+    if mode == "train" and (config.get("decode") or {}).get("glossary") is not None:
+        found.append("decode.glossary goes with a run that is trained: leave it out here")
+    if isinstance(checkpoint, list) and mode not in TOGETHER:
+        several = " or ".join(f"mode={name}" for name in TOGETHER if name in MODES)
+        found.append(f"checkpoint: several runs answer together with {several}; with mode={mode} give one")
     row = MODES[mode]
     for key in ("checkpoint", "input", "runs"):
         users = [f"mode={name}" for name, other in MODES.items() if key in {**other.needs, **other.takes}]

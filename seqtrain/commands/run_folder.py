@@ -145,7 +145,7 @@ def named_on_command_line(overrides: list[str]) -> tuple[str, str] | None:
     for line in overrides:
         key, equals, value = line.lstrip("+").partition("=")
         if equals and key in ("mode", "checkpoint", "resume"):
-            settings[key] = value if key == "mode" else unquote(line)
+            settings[key] = value if key == "mode" else first(line)
     mode, checkpoint, resume = settings.get("mode", "train"), settings.get("checkpoint"), settings.get("resume")
     if resume and resume != "auto" and not checkpoint and mode == "train":
         return mode, resume
@@ -181,12 +181,13 @@ def matching(name: str) -> list[Path]:
     return runs or [find(name, "runs")]  # which says what is wrong
 
 
-def unquote(line: str) -> str | None:
-    """Returns the value of an override as text; None where it is a list or cannot be parsed."""
+def first(line: str) -> str | None:
+    """Returns the value of an override, or the first of a list, as text; None where there is none."""
     try:
         value = parse_value(line.partition("=")[2])
     except HydraException:
         return None
+    value = value[0] if isinstance(value, list) and value else value
     return str(value) if isinstance(value, str | int | float) else None
 
 

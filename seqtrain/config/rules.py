@@ -18,6 +18,7 @@ def check_together(config: dict[str, Any]) -> list[str]:
         *batch_size_and_duration(trainer),
         *more_hypotheses_than_beams(decode),
         *longer_than_the_bound(decode),
+        *searched_or_sampled(decode),
     ]
 
 
@@ -80,3 +81,15 @@ def longer_than_the_bound(decode: dict[str, Any]) -> list[str]:
     if most is not None and least > most:
         return [f"decode.min_length={least} is more than decode.max_length={most} allows"]
     return []
+
+
+def searched_or_sampled(decode: dict[str, Any]) -> list[str]:
+    """Some settings choose among samples, which a temperature draws; others change the search."""
+    problems, temperature, mbr = [], decode.get("temperature"), decode.get("mbr")
+    if mbr and not temperature:
+        problems.append(f"decode.mbr={mbr} chooses among samples: add decode.temperature=1")
+    if mbr and decode.get("n_best", 1) > mbr:
+        problems.append(f"decode.n_best={decode['n_best']} is more than the decode.mbr={mbr} samples")
+    if temperature and decode.get("glossary") is not None:
+        problems.append("decode.glossary goes with a search, and decode.temperature draws samples: leave one out")
+    return problems

@@ -10,13 +10,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seqtrain.contract import Batch
-from seqtrain.decoding.bans import Bans
 from seqtrain.decoding.hypothesis import Hypothesis, Step, select
+from seqtrain.decoding.rules import Rules
 from seqtrain.decoding.scorers import Scorer
 from seqtrain.models.base import Generator, last
 from seqtrain.trees import map_tensors
 
-GROUPS = 16  # sizes of vocabularies are multiples of it, see `Beam.extend`
+GROUPS = 16  # sizes of vocabularies are multiples of it, see `Beam.best`
 # With length penalties up to 1, a search that stops by this bound finds the same output as one that never stops early,
 # for at least 994 of 1,000 sentences of Multi30k, in half of the time.
 LOOKAHEAD = 2
@@ -29,21 +29,21 @@ class Beam:
     A sentence is done when its best unfinished hypothesis, even if it got LOOKAHEAD more items at no cost, would score
     below the worst of the `num_finished` best finished ones.
 
-    bans: what hypotheses may not go on with, and the id of the end mark. bounds: (B,) the maximum length of each
-    output. size: k. num_finished: how many finished hypotheses of each sentence are kept.
+    rules: what hypotheses may go on with, and the id of the end mark. bounds: (B,) the maximum length of each output.
+    size: k. num_finished: how many finished hypotheses of each sentence are kept.
     """
 
     def __init__(
         self,
         model: Generator,
         batch: Batch,
-        bans: Bans,
+        rules: Rules,
         bounds: Int[Tensor, " B"],
         size: int,
         scorers: Sequence[Scorer],
         num_finished: int = 1,
     ):
-        self.model, self.batch, self.bans = model, batch, bans
+        self.model, self.batch, self.rules = model, batch, rules
         self.size, self.scorers = size, scorers
         self.bounds: list[int] = bounds.tolist()
         nothing = -math.inf, Hypothesis([], -math.inf)
@@ -81,9 +81,13 @@ class Beam:
         items = torch.empty(len(sentences), self.size, 0, dtype=torch.long, device=outputs.device)
 
         for length in range(1, max(self.bounds) + 1):
-            sums, parents, ids = self.extend(outputs, totals, items)  # (B, 2k) each: at least k of them go on
-            self.collect_finished(sentences, sums, items, parents, ids, length)
-            totals, order = sums.masked_fill(ids == self.bans.end, -torch.inf).topk(self.size)
+            log_probs = self.rules(outputs.float().log_softmax(1), items.flatten(0, 1))
+            sums = log_probs.view(*totals.shape, -1).add_(totals[..., None])  # (B, k, V)
+            best, parents, ids = self.best(sums, items, sentences)  # (B, 2k) each: at least k of them go on
+            self.collect_finished(sentences, best, items, parents, ids, length)
+            at_end = ids == self.rules.end
+            order = at_end.to(torch.uint8).argsort(stable=True)[:, : self.size]  # as they come, but those that end
+            totals = best.masked_fill(at_end, -torch.inf).gather(1, order)
             parents, ids = parents.gather(1, order), ids.gather(1, order)
             items = torch.cat([items.gather(1, parents[..., None].expand(-1, -1, items.size(2))), ids[..., None]], 2)
             rows = torch.arange(len(sentences), device=parents.device)[:, None] * self.size + parents  # of `state`
@@ -97,32 +101,33 @@ class Beam:
             state = select(state, rows.flatten())
             outputs, state = step(items[..., -1].reshape(-1, 1), state, memory)
 
-    def extend(
-        self, outputs: Float[Tensor, "Bk V"], totals: Float[Tensor, "B k"], items: Int[Tensor, "B k L"]
+    def best(
+        self, sums: Float[Tensor, "B k V"], items: Int[Tensor, "B k L"], sentences: Sequence[int]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns the 2k best continuations of each sentence: total log-probability, parent hypothesis and id, (B, 2k)
-        each. There are 2k so that k of them can go on even if the other k end here.
+        """Returns the 2k best continuations of each sentence, the best first: total log-probability, parent hypothesis
+        and id, (B, 2k) each. There are 2k so that k of them can go on even if the other k end here.
+
+        sums: the total log-probabilities of all continuations. items: the hypotheses. sentences: their rows.
 
         topk over all k*V continuations is slow. So the V ids are folded into GROUPS rows of V/GROUPS columns: the 2k
         best continuations lie in the 2k columns with the highest maxima. This takes half the time.
         """
-        groups = math.gcd(outputs.size(1), GROUPS)
-        log_probs = self.bans(outputs.float().log_softmax(1), items.flatten(0, 1))
-        sums = log_probs.view(*totals.shape, groups, -1).add_(totals[..., None, None])
-        width = sums.size(3)
-        maxima = sums.amax(2).flatten(1)  # (B, k * width)
+        size = sums.size(2)
+        folded = sums.unflatten(2, (math.gcd(size, GROUPS), -1))
+        width = folded.size(3)
+        maxima = folded.amax(2).flatten(1)  # (B, k * width)
         columns = maxima.topk(min(2 * self.size, maxima.size(1)), sorted=False).indices
-        tops = columns // width * outputs.size(1) + columns % width  # the first index in each of these columns
-        indices = (tops[..., None] + torch.arange(0, outputs.size(1), width, device=tops.device)).flatten(1)
+        tops = columns // width * size + columns % width  # the first index in each of these columns
+        indices = (tops[..., None] + torch.arange(0, size, width, device=tops.device)).flatten(1)
         best, order = sums.flatten(1).gather(1, indices).topk(min(2 * self.size, indices.size(1)))
         indices = indices.gather(1, order)  # into the k*V continuations of a sentence
-        return best, indices // outputs.size(1), indices % outputs.size(1)
+        return best, indices // size, indices % size
 
     def collect_finished(
         self, sentences: list[int], scores: Tensor, items: Tensor, parents: Tensor, ids: Tensor, length: int
     ) -> None:
         """Adds the hypotheses that end with this item, if they are among the k best continuations."""
-        ends = (ids[:, : self.size] == self.bans.end) & scores[:, : self.size].isfinite()
+        ends = (ids[:, : self.size] == self.rules.end) & scores[:, : self.size].isfinite()
         rows, columns = ends.nonzero(as_tuple=True)
         hypotheses = items[rows, parents[rows, columns]].tolist()
         log_probs = scores[rows, columns].tolist()
@@ -134,14 +139,14 @@ class Beam:
         score = self.score(log_prob, length)
         finished = self.finished[sentence]
         if score > finished[-1][0]:
-            finished[-1] = score, Hypothesis(ids, log_prob)
+            finished[-1] = score, Hypothesis(ids, log_prob, unfinished=length == len(ids))
             finished.sort(key=lambda pair: -pair[0])
 
     def unfinished(self, sentences: list[int], totals: Tensor, items: Tensor, length: int) -> list[int]:
         """Returns the rows of the sentences that are not done. Hypotheses that have reached the maximum length are
         added to the finished ones without an end mark."""
         unfinished = []
-        for row, (sentence, best) in enumerate(zip(sentences, totals[:, 0].tolist(), strict=True)):
+        for row, (sentence, best) in enumerate(zip(sentences, totals.amax(1).tolist(), strict=True)):
             bound = self.bounds[sentence]
             finished = self.finished[sentence]
             may_win = self.score(best, min(length + LOOKAHEAD, bound)) > finished[-1][0]

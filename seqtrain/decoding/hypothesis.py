@@ -14,10 +14,14 @@ Step = Callable[..., Any]  # Generator.step
 
 
 class Hypothesis(NamedTuple):
-    """An output without its end mark, and the logarithm of its probability (end mark included)."""
+    """An output without its end mark, and the logarithm of its probability (end mark included).
+
+    unfinished: it has no end mark, since it is as long as an output may be.
+    """
 
     ids: list[int]
     log_prob: float
+    unfinished: bool = False
 
 
 def select(tree: Any, rows: Int[Tensor, " N"]) -> Any:

@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seqtrain.contract import Batch
-from seqtrain.decoding.bans import Bans
 from seqtrain.decoding.hypothesis import Hypothesis, Step, select
+from seqtrain.decoding.rules import Rules
 from seqtrain.models.base import Generator
 
 
@@ -25,10 +25,10 @@ class Sampling:
     generator: torch.Generator
 
     def search(
-        self, model: Generator, step: Step, batch: Batch, bans: Bans, max_lengths: Int[Tensor, " B"]
+        self, model: Generator, step: Step, batch: Batch, rules: Rules, max_lengths: Int[Tensor, " B"]
     ) -> list[Hypothesis]:
-        """Returns one hypothesis for each sentence of the batch. bans: what outputs may not go on with, and the id of
-        the end mark. max_lengths: of each output."""
+        """Returns one hypothesis for each sentence of the batch. rules: what outputs may go on with, and the id of the
+        end mark. max_lengths: of each output."""
         assert batch.inputs is not None
         memory, state = model.start(batch.source, batch.source_lengths)
         inputs = batch.inputs
@@ -36,20 +36,22 @@ class Sampling:
         active = list(range(len(longest)))  # the sentences that are not done, by their row of the batch
         ids: list[list[int]] = [[] for _ in active]
         totals = [0.0 for _ in active]  # log-probabilities
+        ended = [False for _ in active]
         for length in range(1, max(longest) + 1):
             scores, state = step(inputs, state, memory)
             log_probs = scores.float().log_softmax(-1)
             allowed = log_probs
-            if bans.active:
+            if rules.active:
                 items = torch.tensor([ids[sentence] for sentence in active], dtype=torch.long, device=inputs.device)
-                allowed = bans(log_probs, items)
+                allowed = rules(log_probs, items)
             chosen = self.choose(allowed)
             chosen_log_probs = log_probs.gather(1, chosen[:, None])[:, 0]
             unfinished = []
             steps = zip(active, chosen.tolist(), chosen_log_probs.tolist(), strict=True)
             for row, (sentence, item, log_prob) in enumerate(steps):
                 totals[sentence] += log_prob
-                if item == bans.end:
+                if item == rules.end:
+                    ended[sentence] = True
                     continue
                 ids[sentence].append(item)
                 if length < longest[sentence]:
@@ -62,7 +64,8 @@ class Sampling:
                 active = [active[row] for row in unfinished]
                 inputs = inputs[rows]
                 state, memory = select(state, rows), select(memory, rows)
-        return [Hypothesis(*pair) for pair in zip(ids, totals, strict=True)]
+        found = zip(ids, totals, ended, strict=True)
+        return [Hypothesis(items, total, unfinished=not at_end) for items, total, at_end in found]
 
     def choose(self, log_probs: Float[Tensor, "B V"]) -> Int[Tensor, " B"]:
         """Returns the best id of each row, or draws one: see `Decoder`."""

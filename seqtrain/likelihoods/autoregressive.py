@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from seqtrain.config import UserError
 from seqtrain.likelihoods.bernoulli import Bernoulli
 
 
@@ -34,6 +35,9 @@ class Autoregressive(Bernoulli):
         own, later, earlier = self.parts(scores)
         present = earlier * target[..., None]
         return own + (later * (present.cumsum(-2) - present)).sum(-1)
+
+    def mixed(self, scores: Float[Tensor, "M *N O"]) -> Float[Tensor, "*N O"]:
+        raise UserError("likelihood=autoregressive has vectors, which mean something else in each model")
 
     def pick(
         self, scores: Float[Tensor, "*N O"], thresholds: Float[Tensor, "*N H"] | float = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -20,6 +21,11 @@ def cross_entropy(scores: Float[Tensor, "N O"], target: Int[Tensor, " N"], smoot
     """The cross-entropy of each target in nats. smoothing moves that share of the probability to all classes alike
     (Szegedy et al. 2016, arXiv:1512.00567)."""
     return F.cross_entropy(scores.float(), target, reduction="none", label_smoothing=smoothing)
+
+
+def mixture(scores: Float[Tensor, "M *N O"]) -> Float[Tensor, "*N O"]:
+    """The logarithms of the mean of several probabilities of each class."""
+    return scores.float().log_softmax(-1).logsumexp(0) - math.log(len(scores))
 
 
 @dataclass
@@ -60,6 +66,10 @@ class Categorical(Likelihood):
 
     def feed(self, value: Int[Tensor, "B T"], inputs: Num[Tensor, "B T *F"]) -> Int[Tensor, "B T"]:
         return value
+
+    def mixed(self, scores: Float[Tensor, "M *N O"]) -> Float[Tensor, "*N O"]:
+        """The logarithms of the mean probabilities."""
+        return mixture(scores)
 
     def divergence(self, scores: Float[Tensor, "N O"], others: Float[Tensor, "N O"]) -> Float[Tensor, ""]:
         """Half of the sum of the Kullback-Leibler divergences either way (Liang et al. 2021, arXiv:2106.14448)."""

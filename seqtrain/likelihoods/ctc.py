@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seqtrain.contract import Batch, Likelihood, Output, length_mask
+from seqtrain.likelihoods.categorical import mixture
 
 IMPOSSIBLE = -math.inf
 
@@ -55,6 +56,10 @@ class Ctc(Likelihood):
                 if item is not None:
                     aligned[row, item, place] = log_probs[place, batch.target[row, item]].exp()
         return aligned
+
+    def mixed(self, scores: Float[Tensor, "M *N O"]) -> Float[Tensor, "*N O"]:
+        """The logarithms of the mean probabilities at each position."""
+        return mixture(scores)
 
     def items(self, batch: Batch) -> Int[Tensor, " B"]:
         assert batch.target_lengths is not None

@@ -12,7 +12,7 @@ import torch
 from seqtrain.codecs.encoded import Encoded, Several
 from seqtrain.codecs.prepared import Column
 from seqtrain.codecs.ragged import Ragged
-from seqtrain.codecs.text import END
+from seqtrain.codecs.text import END, UNKNOWN
 from seqtrain.config import LineError, UserError
 from seqtrain.contract import Aligned, Batch, Fixed, Free, Likelihood, Output, Spec, Tokens
 from seqtrain.data.kinds import RECORDS
@@ -319,11 +319,22 @@ class Task:
     def answer(self, model: Any, batch: Batch, records: Sequence[Any], decoder: Any) -> list[dict[str, Any]]:
         """One answer for each source of the batch. records: those that it was made of."""
         if isinstance(self.form, Free):
+            terms = [self.terms(record, decoder.glossary) for record in records] if decoder.glossary else ()
             return [
-                ranked([(self.written(record, ids), log_prob) for ids, log_prob in outputs])
-                for record, outputs in zip(records, decoder(model, batch, END), strict=True)
+                ranked([(self.written(record, found.ids), found) for found in outputs])
+                for record, outputs in zip(records, decoder(model, batch, END, terms), strict=True)
             ]
         return [{"output": value} for value in self.outputs(model(batch))]
+
+    def terms(self, record: Any, glossary: Any) -> list[list[int]]:
+        """The ids of the terms that the output for a record, a text for a text, has to hold by a glossary."""
+        terms = glossary.targets(getattr(record, self.fields[0]))
+        found = [self.target.tokenizer.encode(term) for term in terms]
+        for term, ids in zip(terms, found, strict=True):
+            if UNKNOWN in ids:
+                raise UserError(f"decode.glossary: {term!r} is not in the vocabulary of the model, which is what "
+                                "training has seen; with task.tokenizer.unit=bpe anything can be written")  # fmt: skip
+        return found
 
     def written(self, record: Any, ids: Sequence[int]) -> Any:
         """What a decoder has written, as an output."""
@@ -465,7 +476,11 @@ def mean_loss(sums: dict[str, float]) -> dict[str, float]:
     return {"loss": sums["nats"] / sums["items"]}
 
 
-def ranked(texts: list[tuple[str, float]]) -> dict[str, Any]:
-    """The best of several outputs with their log-probabilities as an answer, and beside it all of them, if several."""
-    several = [{"output": text, "log_prob": log_prob} for text, log_prob in texts]
+def ranked(outputs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The best of several outputs, given with their `Hypothesis`, as an answer, and beside it all of them, if several.
+    One that was stopped before its end says so."""
+    several = [
+        {"output": text, "log_prob": found.log_prob} | ({"unfinished": True} if found.unfinished else {})
+        for text, found in outputs
+    ]
     return {**several[0], "n_best": several} if len(several) > 1 else several[0]

@@ -1,3 +1,4 @@
+from collections import Counter
 from itertools import product
 from typing import Any
 
@@ -7,10 +8,11 @@ from small import make_batch, make_model, needs_bfloat16, one_row, same
 from torch.nn import functional as F
 
 from seqtrain.contract import Batch, Free, Spec, Tokens
-from seqtrain.decoding.bans import Bans
 from seqtrain.decoding.beam import Beam
+from seqtrain.decoding.consensus import agreement
 from seqtrain.decoding.decoder import Decoder
 from seqtrain.decoding.hypothesis import Hypothesis
+from seqtrain.decoding.rules import Rules
 from seqtrain.decoding.scorers import LengthPenalty
 from seqtrain.likelihoods.categorical import Categorical
 from seqtrain.models.base import Generator
@@ -35,6 +37,8 @@ def settings(**changes: Any) -> Decoder:
             "max_length": None,
             "min_length": 0,
             "no_repeat": 0,
+            "repetition_penalty": 1.0,
+            "mbr": 0,
             "length": 6,
             "precision": "float32",
             "seed": 0,
@@ -142,7 +146,7 @@ def test_a_wide_beam_finds_what_exhaustive_search_finds(seed, length_penalty):
 def test_a_beam_of_one_is_greedy(model, spec):
     made, batch = lively(model, spec), asked(spec)
     with torch.inference_mode():
-        found = Beam(made, batch, Bans(END), torch.full((4,), 8), 1, [LengthPenalty(0.0)]).search(made.step)
+        found = Beam(made, batch, Rules(END), torch.full((4,), 8), 1, [LengthPenalty(0.0)]).search(made.step)
     alike([best for (best,) in found], make_decoder(max_length=8)(made, batch, END))
 
 
@@ -177,7 +181,7 @@ def beam_of(probabilities: dict[int, list[float]], size: int, length_penalty: fl
     made = Chain(probabilities)
     with torch.inference_mode():
         return (
-            Beam(made, batch, Bans(END), torch.tensor([4]), size, [LengthPenalty(length_penalty)])
+            Beam(made, batch, Rules(END), torch.tensor([4]), size, [LengthPenalty(length_penalty)])
             .search(made.step)[0][0]
             .ids
         )
@@ -201,10 +205,10 @@ def test_a_beam_goes_on_with_the_best_of_all_continuations(items: int, size: int
     torch.manual_seed(0)
     outputs, totals = torch.randn(2 * size, items), torch.randn(2, size).sort(descending=True).values
     totals[0, 1:] = -torch.inf  # one hypothesis alone may be extended
-    beam = Beam(Chain({}), asked(TINY, rows=2), Bans(END), torch.tensor([4, 4]), size, [LengthPenalty(1.0)])
-    found, parents, chosen = beam.extend(outputs, totals, torch.empty(2, size, 0, dtype=torch.long))
-    sums = (outputs.log_softmax(1).view(2, size, items) + totals[..., None]).flatten(1)
-    wanted, places = sums.topk(min(2 * size, size * items))
+    beam = Beam(Chain({}), asked(TINY, rows=2), Rules(END), torch.tensor([4, 4]), size, [LengthPenalty(1.0)])
+    sums = outputs.log_softmax(1).view(2, size, items) + totals[..., None]
+    found, parents, chosen = beam.best(sums, torch.empty(2, size, 0, dtype=torch.long), [0, 1])
+    wanted, places = sums.flatten(1).topk(min(2 * size, size * items))
     torch.testing.assert_close(found, wanted)
     there = wanted.isfinite()
     assert torch.equal((parents * items + chosen)[there], places[there])
@@ -228,7 +232,7 @@ def test_a_ban_leaves_the_rest_as_probable_as_it_was():
     """After 5 6 5 no 6 may follow, where pairs are not repeated; the end comes after the least length only."""
     log_probs = torch.randn(2, 8).log_softmax(1)
     items = torch.tensor([[5, 6, 5], [6, 5, 7]])
-    found = Bans(END, min_length=4, no_repeat=2)(log_probs, items)
+    found = Rules(END, min_length=4, no_repeat=2)(log_probs, items)
     banned = torch.zeros(2, 8, dtype=torch.bool)
     banned[:, END] = banned[0, 6] = True
     assert torch.equal(found, log_probs.masked_fill(banned, -torch.inf))
@@ -416,3 +420,91 @@ def test_bfloat16_finds_what_float32_finds(model: str, spec: str, beam_size: int
         if a.ids == b.ids:
             assert a.log_prob == pytest.approx(b.log_prob, rel=0.05, abs=0.05)
             assert a.log_prob != b.log_prob
+
+
+# ------------------------------------------------------------------------------------------------------ rules and terms
+
+
+def test_a_repetition_penalty_takes_off_items_that_are_there():
+    log_probs, items = torch.randn(2, 8).log_softmax(1), torch.tensor([[5, 6, 5], [1, 2, 2]])
+    found = Rules(END, repetition_penalty=1.5)(log_probs, items)
+    there = torch.zeros(2, 8, dtype=torch.bool).scatter(1, items, True)
+    torch.testing.assert_close(found, torch.where(there, 1.5 * log_probs, log_probs))
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_repetition_penalty_makes_outputs_repeat_less(size: int):
+    made, batch = lively("seq2seq", "tokens to tokens", 4), asked("tokens to tokens", rows=8)
+
+    def repeated(penalty: float) -> int:
+        found = make_decoder(beam_size=size, max_length=20, repetition_penalty=penalty)(made, batch, END)
+        return sum(len(one.ids) - len({*one.ids}) for one in found)
+
+    assert repeated(1.0) > 1.3 * repeated(4.0)
+
+
+def test_what_was_stopped_at_the_bound_says_so():
+    made, batch = lively("attn_seq2seq", "tokens to tokens"), asked("tokens to tokens", rows=8)
+    for size in (1, 3):
+        found = make_decoder(beam_size=size, max_length=8)(made, batch, END)
+        assert {one.unfinished for one in found} == {True, False}
+        assert all(one.unfinished == (len(one.ids) == 8) for one in found)
+
+
+@pytest.mark.parametrize(("model", "spec"), [pair for pair in MODELS if pair[1] != "nothing to tokens"])
+def test_every_output_holds_its_terms(model, spec):
+    """Alone and in a batch with rows that have other terms, or none, whose outputs stay as they are."""
+    made, batch = lively(model, spec), asked(spec, rows=4)
+    terms = [[(5, 6, 7)], [], [(4,), (8, 1)], [(2, 2, 2)]]
+    decoder = settings(beam_size=3, n_best=2, max_length=16)
+    found, plain = decoder(made, batch, END, terms), decoder(made, batch, END)
+    assert [one.ids for one in found[1]] == [one.ids for one in plain[1]]
+    for row, some in enumerate(terms):
+        for one in found[row]:
+            text = " ".join(map(str, one.ids))
+            assert all(" ".join(map(str, term)) in text for term in some)
+            assert one.log_prob == pytest.approx(log_prob(made, batch, row, full(one, 16)), abs=1e-4)
+        (alone,) = decoder(made, one_row(batch, row), END, [some])
+        assert [one.ids for one in alone] == [one.ids for one in found[row]]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_terms_are_put_where_the_whole_is_most_probable(seed: int):
+    made, batch, bound, term = lively("one_to_many", TINY, seed), asked(TINY, rows=1), 4, (2, 1)
+    outputs = [(*ids, END) for length in range(bound) for ids in product(range(3), repeat=length)]
+    outputs += product(range(3), repeat=bound)  # cut off at the bound
+    held = [ids for ids in outputs if any(ids[i : i + 2] == term for i in range(len(ids)))]
+    scored = {ids: log_prob(made, batch, 0, list(ids)) for ids in held}
+    ((found,),) = settings(beam_size=60, length_penalty=0.0, max_length=bound)(made, batch, END, [[term]])
+    assert tuple(full(found, bound)) == max(scored, key=scored.__getitem__)
+
+
+# ----------------------------------------------------------------------------------------------------------- consensus
+
+
+def test_agreement_is_the_mean_f_score_of_ngrams():
+    outputs = [[5, 6, 7, 8, 9], [5, 6, 7, 8], [5, 6, 7, 1], [2], []]
+
+    def f_score(output: list[int], reference: list[int], order: int) -> float:
+        counts = [
+            Counter(tuple(ids[i : i + order]) for i in range(len(ids) - order + 1)) for ids in (output, reference)
+        ]
+        common, (size, of) = sum((counts[0] & counts[1]).values()), (sum(some.values()) for some in counts)
+        if size + of == 0:
+            return 1.0
+        precision, recall = common / max(size, 1), common / max(of, 1)
+        return 5 * precision * recall / (4 * precision + recall) if common else 0.0
+
+    wanted = [sum(f_score(a, b, order) for b in outputs for order in range(1, 5)) / 20 for a in outputs]
+    assert agreement(outputs) == pytest.approx(wanted)
+    assert agreement([[], []]) == pytest.approx([1, 1])
+
+
+def test_the_sample_most_like_the_others_comes_first():
+    made, batch = lively("seq2seq", "tokens to tokens"), asked("tokens to tokens")
+    several = settings(temperature=1.0, n_best=8, max_length=6)(made, batch, END)
+    chosen = settings(temperature=1.0, mbr=8, n_best=2, max_length=6)(made, batch, END)
+    for samples, best in zip(several, chosen, strict=True):
+        likeness = agreement([one.ids for one in samples])
+        assert best[0].ids in [one.ids for one, value in zip(samples, likeness, strict=True) if value == max(likeness)]
+        assert len(best) == 2

@@ -9,7 +9,7 @@ SPEC = Spec(None, False, Reals((5,)), Autoregressive(5, rank=2), Free())
 
 
 def decoder(temperature: float, length: int = 4, seed: int = 0) -> Decoder:
-    return Decoder(1, 1, 1.0, 0.0, temperature, 0, 1.0, None, 0, 0, length, "float32", seed)
+    return Decoder(1, 1, 1.0, 0.0, temperature, 0, 1.0, None, 0, 0, 1.0, 0, length, "float32", seed)
 
 
 def test_each_frame_is_the_best_one_after_those_before_it():
