@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     __version__: str
 
 
-def load(folder: str | Path) -> Loaded:
-    """Brings back the best weights of a run folder, ready to predict. The training data need not exist any more."""
+def load(folder: str | Path, *others: str | Path) -> Loaded:
+    """Brings back the best weights of a run folder, ready to predict. The training data need not exist any more.
+    others: runs on the same data, which answer together with it."""
     from seqtrain.commands import loaded
 
-    return loaded.load(folder)
+    return loaded.load(folder, *others)
 
 
 def train(overrides: str | Sequence[str] = (), folder: str | Path | None = None) -> Loaded:

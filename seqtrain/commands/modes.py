@@ -85,7 +85,7 @@ def problems(config: dict[str, Any]) -> list[str]:
     row = MODES[mode]
     for key in ("checkpoint", "input", "runs"):
         users = [f"mode={name}" for name, other in MODES.items() if key in {**other.needs, **other.takes}]
-        if key in row.needs and config[key] is None:
+        if key in row.needs and config[key] in (None, []):
             found.append(f"mode={mode} needs {key}={row.needs[key]}{EXAMPLES[row.needs[key]]}")
         elif key not in {**row.needs, **row.takes} and config[key] is not None:
             go_on = "; to go on training write resume=" if (key, mode) == ("checkpoint", "train") else ""

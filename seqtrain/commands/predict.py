@@ -28,7 +28,7 @@ def predict(cfg: Config, checkpoint: Path) -> None:
     task = loaded.task
     tagged = "tagged" in task.kinds
     inputs = open_sentences(cfg, task.prompted) if tagged else open_inputs(cfg, task.field, task.prompted)
-    form, cuts = output_form(cfg, inputs.form), 0
+    form, cuts, unfinished = output_form(cfg, inputs.form), 0, 0
     if form in CONLL and not tagged:
         raise UserError(f"format={form}: it holds tagged sentences, which task=tagging writes")
     hidden = cfg["output"] in (None, "-") and sys.stdout.isatty()
@@ -48,9 +48,14 @@ def predict(cfg: Config, checkpoint: Path) -> None:
                     rows = [without(answer, "output") for answer in answers]
                     writer.write(rows, [{"output": answer["output"]} for answer in answers])
                 cuts = loaded.warn_of_cuts(answers, block.numbers, cuts)
+                unfinished += sum("unfinished" in answer for answer in answers)
                 shown.update(len(block.texts))
     if cuts > SHOWN_CUTS:
         log.warning("%s inputs in all are longer than what is read", f"{cuts:,}")
+    if unfinished and not cfg["decode"]["temperature"]:  # samples of texts without an end are what was asked for
+        log.warning(
+            "outputs that were stopped before their end, at the bound of decode.max_length: %s", f"{unfinished:,}"
+        )
 
 
 def together(blocks: Iterator[Block], task: Task) -> Iterator[Block]:

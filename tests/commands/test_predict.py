@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import dataclasses
 import gzip
 import io
 import json
@@ -467,3 +468,57 @@ def test_series_of_pandas_are_forecast(runs: dict[str, Path]):
 def test_what_is_no_text_is_a_type_error_with_a_cure(wrong: Any, cure: str, loaded: Loaded):
     with pytest.raises(TypeError, match=cure):
         loaded.predict(wrong)
+
+
+# ---------------------------------------------------------------------------------------------------- several runs
+
+
+@pytest.mark.parametrize("task", tiny.TASKS)
+def test_a_run_with_itself_answers_as_it_does_alone(task: str, runs: dict[str, Path]):
+    alone, both = seqtrain.load(runs[task]), seqtrain.load(runs[task], runs[task])
+    lines = ["C4 E4"] if task == "music" else alone.task.lines(alone.records["test"], 2)
+    plain = {"temperature": 0.0, "max_length": 12}
+    alone.decoder, both.decoder = (dataclasses.replace(run.decoder, **plain) for run in (alone, both))
+    for found, wanted in zip(both.answers(lines), alone.answers(lines), strict=True):
+        assert found["output"] == wanted["output"]
+        assert found.get("log_prob") == pytest.approx(wanted.get("log_prob"), abs=1e-4)
+
+
+def test_runs_that_learned_other_things_make_no_ensemble(runs: dict[str, Path]):
+    with pytest.raises(UserError, match="an ensemble needs runs on the same data"):
+        seqtrain.load(runs["sentiment"], runs["translation"])
+
+
+def test_an_ensemble_is_named_on_the_command_line(runs: dict[str, Path], tmp_path: Path, capsys: Any):
+    (tmp_path / "in").write_text("a good film\n")
+    both = f"checkpoint=[{runs['sentiment']},{runs['sentiment']}]"
+    assert cli.main(["mode=predict", both, f"input={tmp_path / 'in'}"]) == 0
+    assert capsys.readouterr().out.strip() in seqtrain.load(runs["sentiment"]).task.labels.names
+    assert cli.main(["mode=export", both]) == 2
+    assert "with mode=export give one" in capsys.readouterr().err
+    assert cli.main(["mode=predict", "checkpoint=[]", f"input={tmp_path / 'in'}"]) == 2
+
+
+def test_terms_and_the_bound_are_told(runs: dict[str, Path], tmp_path: Path, caplog: Any):
+    (tmp_path / "terms.tsv").write_text("mai\t7-7\n")
+    loaded = seqtrain.load(runs["translation"])
+    loaded.cfg["decode"]["glossary"] = str(tmp_path / "terms.tsv")
+    (found,) = loaded.predict(["3 mai 1999"])
+    assert "7-7" in found
+    caplog.set_level("WARNING")
+    predict(
+        runs,
+        "translation",
+        b"3 mai 1999\n",
+        tmp_path,
+        decode=loaded.cfg["decode"] | {"max_length": 1, "glossary": None},
+    )
+    assert "stopped before their end, at the bound of decode.max_length: 1" in caplog.text
+
+
+def test_a_glossary_is_refused_where_there_are_no_two_texts(runs: dict[str, Path], tmp_path: Path):
+    (tmp_path / "terms.tsv").write_text("good\tbad\n")
+    loaded = seqtrain.load(runs["sentiment"])
+    loaded.cfg["decode"]["glossary"] = str(tmp_path / "terms.tsv")
+    with pytest.raises(UserError, match="a text that becomes a text"):
+        loaded.predict(["a good film"])
