@@ -473,10 +473,10 @@ def test_what_is_no_text_is_a_type_error_with_a_cure(wrong: Any, cure: str, load
 # ---------------------------------------------------------------------------------------------------- several runs
 
 
-@pytest.mark.parametrize("task", tiny.TASKS)
+@pytest.mark.parametrize("task", [task for task in tiny.TASKS if task != "music"])  # which mixes no scores
 def test_a_run_with_itself_answers_as_it_does_alone(task: str, runs: dict[str, Path]):
     alone, both = seqtrain.load(runs[task]), seqtrain.load(runs[task], runs[task])
-    lines = ["C4 E4"] if task == "music" else alone.task.lines(alone.records["test"], 2)
+    lines = alone.task.lines(alone.records["test"], 2)
     plain = {"temperature": 0.0, "max_length": 12}
     alone.decoder, both.decoder = (dataclasses.replace(run.decoder, **plain) for run in (alone, both))
     for found, wanted in zip(both.answers(lines), alone.answers(lines), strict=True):
