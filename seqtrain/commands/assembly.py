@@ -33,6 +33,7 @@ from seqtrain.engine.trainer import Trainer
 from seqtrain.evaluation.comparison import Baselines
 from seqtrain.evaluation.report import Report
 from seqtrain.frontends.base import Frontend
+from seqtrain.likelihoods.categorical import Categorical
 from seqtrain.machine.accelerate import accelerate
 from seqtrain.machine.capture import Recorded
 from seqtrain.machine.device import open_device, settle_precision
@@ -115,7 +116,10 @@ class Assembly:
         its class, where it is another than the chosen one."""
         if not self.cfg.get("likelihood"):
             return spec._replace(likelihood=(model or self.locate("model")).likelihood(spec))
-        return spec._replace(likelihood=self.build("likelihood", outputs=spec.likelihood.outputs))
+        named = self.build("likelihood", outputs=spec.likelihood.outputs)
+        if isinstance(named, Categorical) and isinstance(spec.likelihood, Categorical):
+            named.weights = spec.likelihood.weights  # the task has them
+        return spec._replace(likelihood=named)
 
     @cached_property
     def source(self) -> Any:

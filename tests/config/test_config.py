@@ -428,7 +428,7 @@ def test_shipped_option_is_documented_and_valid(path: Path) -> None:
 GIVEN = {
     "model": {"spec", "frontend", "backbone"},
     "frontend": {"source", "size", "dropout", "word_dropout", "scaled"},
-    "likelihood": {"outputs", "cross_entropy"},
+    "likelihood": {"outputs", "cross_entropy", "weights"},
     "backbone": {"input_size", "hidden_size", "num_layers", "dropout", "causal", "summary_size"},
     "optimizer": {"params"},
 }
