@@ -30,6 +30,7 @@ COMMANDS = [
     "predict",
     "replay",
     "score",
+    "serve",
     "train",
 ]
 BOTH = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from seqtrain.codecs.signal import Signal
 from seqtrain.codecs.strokes import bounds, line_height
 from seqtrain.config import UserError
 from seqtrain.data.kinds import Ink
-from seqtrain.reading.pictures import ENDINGS, read_picture
+from seqtrain.reading.files import PIPED
+from seqtrain.reading.pictures import BEGINS, ENDINGS, decode, read_picture
 
 FINER = 4  # times that strokes are drawn larger, and then made smaller
 MARGIN, PEN = 0.1, 0.08  # of what is drawn, as shares of the height of the line
@@ -25,7 +27,7 @@ class PixelColumns(Signal):
     share of up to `stretch`.
     """
 
-    endings = ENDINGS
+    endings, begins = ENDINGS, BEGINS
 
     def __init__(self, height: int, longest: int, slant: float, stretch: float):
         super().__init__()
@@ -36,20 +38,26 @@ class PixelColumns(Signal):
     def settings(self) -> list[Any]:
         return [self.height, self.longest]
 
-    def load(self, line: Ink | str) -> Ink | str:
+    def load(self, line: Any) -> Any:
+        if isinstance(line, bytes):
+            return decode(io.BytesIO(line), PIPED)
         if isinstance(line, str):
             read_picture(line)
         return line
 
-    def read(self, value: Ink | str) -> UInt8[np.ndarray, "W H"]:
+    def read(self, value: Any) -> UInt8[np.ndarray, "W H"]:
         if isinstance(value, Ink):
             low, high = bounds(value.strokes)
             tall = line_height(value.strokes) * (1 + 2 * MARGIN)
             self.check(value.name, (high - low)[0] / tall, 1.0)
             return drawn(value, self.height).T
-        picture = read_picture(value)
-        self.check(value, *picture.shape[1::-1])
+        picture = self.picture(value)
+        self.check(value if isinstance(value, str) else PIPED, *picture.shape[1::-1])
         return ink_of(scaled(picture, self.height)).T
+
+    def picture(self, value: Any) -> UInt8[np.ndarray, "H W 3"]:
+        """The colours of an image, which may be the name of its file."""
+        return read_picture(value) if isinstance(value, str) else value
 
     def check(self, name: str, width: float, height: float) -> None:
         if (columns := round(width * self.height / height)) > self.longest:
@@ -58,10 +66,10 @@ class PixelColumns(Signal):
                 "(image.longest): cut it into lines"
             )
 
-    def shown(self, value: Ink | str) -> list[str]:
+    def shown(self, value: Any) -> list[str]:
         """The columns of the image as it is in its file."""
         count = len(self.read(value))
-        wide = count if isinstance(value, Ink) else read_picture(value).shape[1]
+        wide = count if isinstance(value, Ink) else self.picture(value).shape[1]
         return [f"column {column * wide // count}" for column in range(count)]
 
     def channels(

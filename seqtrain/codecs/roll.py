@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from seqtrain.config import expanded
 from seqtrain.config.json_values import is_a
 from seqtrain.contract import Batch, Codec, Reals
 from seqtrain.data.kinds import KEYS, LOWEST, Roll
+from seqtrain.reading.abc import read_abc, tunes
 from seqtrain.reading.files import ending
-from seqtrain.reading.scores import ABC, MIDI
+from seqtrain.reading.midi import read_midi
+from seqtrain.reading.scores import ABC, MIDI, to_roll
 from seqtrain.trees import map_tensors
 
 NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
@@ -29,7 +32,7 @@ class PianoRoll(Codec):
     """A `Roll` as frames behind one that says that a piece begins. Learns how long frames are. max_length: frames that
     are kept."""
 
-    endings = (*MIDI, *ABC)
+    endings, begins = (*MIDI, *ABC), (b"MThd",)
 
     def __init__(self, max_length: int):
         self.max_length = max_length
@@ -54,6 +57,15 @@ class PianoRoll(Codec):
 
     def located(self, line: str, folder: Path) -> str:
         return str(folder / expanded(line)) if ending(line) in self.endings else line
+
+    def load(self, line: str | bytes) -> Roll:
+        """The roll of a text, or of the content of a file: MIDI, ABC, or such a text. Raises ValueError."""
+        if isinstance(line, str):
+            return self.parse(line)
+        if line.startswith(self.begins):
+            return to_roll(read_midi(line), self.steps)
+        text = line.decode()
+        return to_roll(read_abc(tunes(text)[0]), self.steps) if re.search("^K:", text, re.M) else self.parse(text)
 
     def encode(self, value: Roll) -> Int[np.ndarray, "T 88"]:
         return np.concatenate([np.full((1, KEYS), BEGIN, np.int8), value.frames[: self.max_length]])

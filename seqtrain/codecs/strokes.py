@@ -11,7 +11,8 @@ from jaxtyping import Float
 from seqtrain.codecs.signal import Signal
 from seqtrain.config import UserError
 from seqtrain.data.kinds import Ink
-from seqtrain.reading.ink import read_ink
+from seqtrain.reading.files import PIPED
+from seqtrain.reading.ink import decode, read_ink
 
 FLATTEST = 40  # widths of a line of writing that count as its height where it is flatter, as a dash is
 
@@ -36,7 +37,9 @@ class Strokes(Signal):
     def settings(self) -> list[Any]:
         return [self.spacing, self.longest]
 
-    def load(self, line: Ink | str) -> Ink:
+    def load(self, line: Ink | str | bytes) -> Ink:
+        if isinstance(line, bytes):
+            return decode(line, PIPED)
         return read_ink(line) if isinstance(line, str) else line
 
     def read(self, value: Ink | str) -> Float[np.ndarray, "N 3"]:

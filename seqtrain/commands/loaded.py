@@ -14,6 +14,7 @@ from seqtrain.commands.inputs import as_texts, column_of, csv_lines
 from seqtrain.commands.outputs import beside
 from seqtrain.commands.run_folder import read_config
 from seqtrain.config import LineError, UserError, in_brief
+from seqtrain.decoding.decoder import Decoder
 from seqtrain.engine.checkpoint import Checkpoints
 from seqtrain.engine.evaluate import evaluate
 from seqtrain.evaluation.metrics import Totals
@@ -96,18 +97,22 @@ class Loaded(Assembly):
         return names.index(str(wanted))
 
     def answers(
-        self, texts: Sequence[Any], numbers: Sequence[int] | None = None, details: bool = False
+        self,
+        texts: Sequence[Any],
+        numbers: Sequence[int] | None = None,
+        details: bool = False,
+        decoder: Decoder | None = None,
     ) -> list[dict[str, Any]]:
         """Returns the answer to each text as a dict; for a table of time series, the rows of the forecasts.
 
-        numbers: the lines of the texts, for messages. details: see `predict`.
+        numbers: the lines of the texts, for messages. details: see `predict`. decoder: another than that of the run.
         """
         is_table = bool(texts) and self.task.header(texts[0]) is not None
         indices = [i for i, text in enumerate(texts) if is_table or not self.task.blank(text)]
         answers: list[dict[str, Any]] = []
         if indices:
             try:
-                answers = self.task.predict(self.model, [texts[i] for i in indices], self.decoder)
+                answers = self.task.predict(self.model, [texts[i] for i in indices], decoder or self.decoder)
             except LineError as error:
                 i = indices[error.number - 1]
                 raise LineError(numbers[i] if numbers else i + 1, error.problem) from None

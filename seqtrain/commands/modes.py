@@ -34,6 +34,7 @@ MODES = {
     "evaluate": Mode("score a trained run", needs=RUN, swaps=("device", "data")),
     "predict": Mode("use it; - is standard input", needs=RUN | INPUT, swaps=("device",)),
     "score": Mode("how probable given outputs are", needs=RUN | INPUT, swaps=("device",)),
+    "serve": Mode("a web page and an API for it", needs=RUN, swaps=("device",)),
     "export": Mode("write its programs, for ONNX or torch", needs=RUN, swaps=("data",)),
     "inspect": Mode("report on the data, without training"),
     "compare": Mode("two runs: settings, scores, significance", needs={"runs": "[A,B]"}, swaps=("device", "data")),

@@ -15,6 +15,7 @@ from seqtrain.reading.midi import Music, write_midi
 RATE = 22_050  # samples a second
 PARTIALS = np.array([1.0, 0.45, 0.25, 0.12, 0.07, 0.04])  # how strong the multiples of a note's frequency are
 ATTACK, RELEASE = 0.01, 0.06  # seconds until a note is there, and until it is gone
+LONGEST = 600.0  # seconds that are played
 DECAY = 0.8  # seconds in which the fundamental falls to a third; higher partials fall faster
 
 
@@ -42,7 +43,9 @@ def frequency(pitch: float) -> float:
 
 
 def play(notes: Sequence[tuple[float, float, int]], rate: int = RATE) -> Float[np.ndarray, " N"]:
-    """The sound of notes (begin and end in seconds, MIDI number), as plucked strings; the loudest sample is 0.9."""
+    """The sound of notes (begin and end in seconds, MIDI number), as plucked strings; the loudest sample is 0.9.
+    What comes after ten minutes is left out."""
+    notes = [(begin, min(end, LONGEST), pitch) for begin, end, pitch in notes if begin < LONGEST]
     length = max((end for _, end, _ in notes), default=0.0) + RELEASE
     samples = np.zeros(int(length * rate) + 1)
     longest = {pitch: max(end - begin for begin, end, other in notes if other == pitch) for _, _, pitch in notes}

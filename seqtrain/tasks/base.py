@@ -14,7 +14,7 @@ from seqtrain.codecs.prepared import Column
 from seqtrain.codecs.ragged import Ragged
 from seqtrain.codecs.text import END, UNKNOWN
 from seqtrain.config import LineError, UserError
-from seqtrain.contract import Aligned, Batch, Fixed, Free, Likelihood, Output, Spec, Tokens
+from seqtrain.contract import Aligned, Batch, Fixed, Free, Likelihood, Output, Reals, Spec, Tokens
 from seqtrain.data.kinds import RECORDS
 from seqtrain.evaluation import plots, report, tables
 from seqtrain.evaluation.metrics import METRICS, Totals, Weighted, of_sums
@@ -255,6 +255,17 @@ class Task:
     def prompted(self) -> Any:
         """The codec of what `predict` is given."""
         return self.target if self.source is None else self.source
+
+    def about(self) -> dict[str, Any]:
+        """What a page that asks for inputs has to know, as JSON. kind: of the data. reads: what an input is: "series",
+        "files" (their contents), "numbers" or "text". endings: of the names of such files. makes: what an output can
+        become, see `files`."""
+        codec = self.prompted
+        endings = [] if codec is None else list(codec.endings)
+        numbers = codec is not None and isinstance(codec.positions, Reals)
+        reads = "series" if codec is None else "files" if endings else "numbers" if numbers else "text"
+        kind = self.kinds[0] if self.sources is None else self.kind
+        return {"kind": kind, "reads": reads, "endings": endings, "makes": list(self.files)}
 
     def parse(self, line: Any, number: int) -> Any:
         """The record that a line, or the content of a file, asks for; its target is unknown. number: of the line, for a

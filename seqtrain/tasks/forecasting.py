@@ -122,6 +122,12 @@ class Forecasting(Task):
     def field(self) -> None:
         return None
 
+    def about(self) -> dict[str, Any]:
+        """columns: those of a table of series. date, id and targets: their names among them, id where it is one."""
+        layout = self.fitted.layout
+        names = {"columns": layout.columns(), "date": layout.date, "id": layout.id, "targets": list(layout.targets)}
+        return super().about() | names | {"context": self.frame.context, "horizon": self.frame.horizon}
+
     def header(self, line: str) -> str | None:
         return histories.output_header(line, self.fitted.layout)
 

@@ -110,6 +110,10 @@ class LanguageModel(Task):
     def judge(self, train: Sequence[Any], predictions: list[dict[str, Any]]) -> dict[str, float]:
         return {} if self.source is None else ngrams.judged(train, predictions)
 
+    def about(self) -> dict[str, Any]:
+        """labels: those of the texts, if they have any; see `parse` for an input."""
+        return super().about() | {"labels": self.labels}
+
     def lines(self, records: Sequence[Any], count: int) -> list[str]:
         """Beginnings of texts, behind their label if they have one."""
         if self.source is not None:

@@ -13,7 +13,7 @@ from seqtrain.codecs.ragged import Ragged
 from seqtrain.codecs.roll import PianoRoll, Rolls
 from seqtrain.config import LineError, UserError
 from seqtrain.contract import Batch, Likelihood, Output
-from seqtrain.data.kinds import Piece
+from seqtrain.data.kinds import KEYS, Piece
 from seqtrain.evaluation import metrics, plots, synthesis
 from seqtrain.evaluation.baselines.frames import FrameNgram, FrameRepeated
 from seqtrain.evaluation.metrics import Totals, Weighted, of_sums
@@ -80,11 +80,11 @@ class Music(Task):
             found[name] = {"loss": float(nats.mean()), "frame_accuracy": metrics.frame_accuracy(*sums)}
         return found
 
-    def parse(self, line: str, number: int) -> Piece:
+    def parse(self, line: str | bytes, number: int) -> Piece:
         try:
-            if ending(line.strip()) in self.roll.endings:
+            if isinstance(line, str) and ending(line.strip()) in self.roll.endings:
                 return Piece(line, read_rolls(line.strip(), "input", self.roll.steps)[0])
-            return Piece(line, self.roll.parse(line))
+            return Piece(line if isinstance(line, str) else "", self.roll.load(line))
         except (ValueError, UserError) as error:
             raise LineError(number, str(error)) from None
 
@@ -94,16 +94,20 @@ class Music(Task):
     def asked(self, records: Sequence[Piece]) -> Rolls:
         return Rolls(records, None, None, prompts=Ragged.of([self.roll.encode(piece.roll) for piece in records]))
 
-    def blank(self, line: str) -> bool:
+    def blank(self, line: str | bytes) -> bool:
         """Nothing to go on from is a prompt, too."""
         return False
 
     @torch.inference_mode()
     def answer(self, model: Any, batch: Batch, records: Sequence[Piece], decoder: Any) -> list[dict[str, Any]]:
         return [
-            {"output": self.roll.decode(np.concatenate([piece.roll.frames, frames]))}
-            for piece, frames in zip(records, decoder.frames(model, batch).cpu().numpy(), strict=True)
+            {"output": self.written(piece, frames)}
+            for piece, frames in zip(records, decoder.frames(model, batch).tolist(), strict=True)
         ]
+
+    def written(self, record: Piece, ids: Sequence[Any]) -> str:
+        """The piece, and the frames (T, 88) that go on from it."""
+        return self.roll.decode(np.concatenate([record.roll.frames, np.array(ids).reshape(-1, KEYS)]))
 
     def show(self, model: Any, examples: Rolls, totals: Totals, decoder: Any) -> dict[str, Any]:
         begun = [Piece("a piece from its beginning", self.roll.parse("")) for _ in range(SHOWN)]
