@@ -13,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import nbclient
+import nbformat
 import preloaded
 import pytest
 from small import CONFIGS, options, read
@@ -112,7 +114,7 @@ def test_a_page_runs_from_top_to_bottom(page: str, request: pytest.FixtureReques
         if block.file:
             assert not (package / block.file).exists()
             (package / block.file).write_text(block.content, encoding="utf-8")
-        elif block.language == "python":
+        elif block.language == "python" and page != "docs/notebook.md":  # which has a test of its own
             (folder / "example.py").write_text(block.content, encoding="utf-8")
             assert output("python example.py", folder, package)
         elif block.language == "sh" and not block.skipped:
@@ -138,6 +140,25 @@ def follow(command: str, folder: Path, package: Path, as_written: bool) -> None:
     for name, lines in ANSWERS.items():
         if name in command:
             assert len(printed.splitlines()) == lines, printed
+
+
+def test_the_notebook_runs_in_a_kernel(tmp_path: Path) -> None:
+    """Cell by cell, as Jupyter runs it: with a bar, a table as HTML, and figures."""
+    cells = [block.content for block in blocks("docs/notebook.md")]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter"))
+        client = nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
+        kernel = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        client.create_kernel_manager().kernel_cmd = kernel
+        client.execute()
+    _, training, scores, figures, answers = (cell.outputs for cell in notebook.cells)
+    text = "".join(output.get("text", "") for output in training)
+    assert "the best weights:" in text
+    assert "text/html" in scores[-1]["data"]
+    assert ["image/png" in output["data"] for output in figures] == [True, True]
+    assert answers[0]["text"].strip() in ("complaint", "praise")
 
 
 MISTAKES = [

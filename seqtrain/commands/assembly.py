@@ -28,7 +28,8 @@ from seqtrain.engine.job import Job, Progress
 from seqtrain.engine.loader import Loader
 from seqtrain.engine.memory import out_of_memory
 from seqtrain.engine.optimizer import freeze, make_optimizer
-from seqtrain.engine.recorder import Recorder, line
+from seqtrain.engine.recorder import Recorder, line, settings
+from seqtrain.engine.trackers import Tracking, check_tracker
 from seqtrain.engine.trainer import Trainer
 from seqtrain.evaluation.comparison import Baselines
 from seqtrain.evaluation.report import Report
@@ -79,6 +80,7 @@ class Assembly:
         """Raises UserError, before anything takes time or memory, for what the device lacks, parts that do not fit
         together, and a checkpoint that does not fit the configuration."""
         _ = self.trainer, self.decoder, self.source
+        check_tracker(self.cfg["tracker"])
         if self.checkpoint is not None:
             self.restore(Progress.read, self.checkpoint.training)
             _ = self.model
@@ -289,6 +291,11 @@ class Assembly:
     def checkpoints(self) -> Checkpoints:
         return Checkpoints(self.run, self.cfg["trainer"]["keep"])
 
+    @property
+    def settings(self) -> Config:
+        """The settings of a run that other runs may have otherwise."""
+        return {key: value for key, value in self.cfg.items() if isinstance(value, dict)} | {"seed": self.cfg["seed"]}
+
     @cached_property
     def job(self) -> Job:
         """All that one training works on; `Job.restore` brings back what changes in it."""
@@ -312,7 +319,7 @@ class Assembly:
             valid=valid,
             decoder=self.decoder,
             device=self.device,
-            recorder=Recorder(self.run, step),
+            recorder=Recorder(self.run, step, Tracking(self.cfg["tracker"], self.run, settings(self.settings))),
             checkpoints=self.checkpoints,
             data=self.fingerprint,
         )

@@ -81,7 +81,7 @@ def train_along(team: Team, interruption: Interruption, cfg: Config, folder: Pat
     """Trains in a process that is not the first one: with the state of the first, and without recording anything."""
     checkpoint = team.share(None)
     parts = open_run(cfg, folder, team, interruption, checkpoint)
-    parts.job.recorder.writer = None
+    parts.job.recorder.writer = parts.job.recorder.tracking = None
     parts.job.join(team)
     parts.restore(parts.job.restore, checkpoint)
     parts.trainer.fit(parts.job, folder)
@@ -225,8 +225,7 @@ def finish(parts: Assembly, swept: Sequence[str] | None) -> float:
         "data": job.data,
         "curve": progress.curve,
     }
-    settings = {key: value for key, value in parts.cfg.items() if isinstance(value, dict)} | {"seed": parts.cfg["seed"]}
-    final.hparams(progress.step, settings, by_name(found, task.monitor), swept or ())
+    final.hparams(progress.step, parts.settings, by_name(found, task.monitor), swept or ())
     final.close()
     Folder(folder).replace("metrics.json", json.dumps(found, indent=1).encode())  # the last thing: the run is complete
     if not sweep:

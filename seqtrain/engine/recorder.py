@@ -13,6 +13,7 @@ from typing import Any
 
 from seqtrain.config import UserError, in_brief
 from seqtrain.config.json_values import flat
+from seqtrain.engine.trackers import Tracking
 from seqtrain.storage import disk
 from seqtrain.storage.disk import Folder
 
@@ -36,17 +37,18 @@ def excerpt(text: str, lines: int = 8) -> list[str]:
 
 
 class Recorder:
-    """Writes TensorBoard events. A failure ends the recording, never the run.
+    """Writes TensorBoard events, and tells the tracker of the run. A failure ends the recording, never the run.
 
     step: where the run was resumed, or 0. In TensorBoard the events of the resumed run replace those that the
-    interrupted one had written after this step. suffix: the end of the names of the files.
+    interrupted one had written after this step. tracking: see `trackers`. suffix: the end of the names of the files.
     """
 
     FINAL = ".final"
 
-    def __init__(self, folder: Path, step: int, suffix: str = ""):
+    def __init__(self, folder: Path, step: int, tracking: Tracking | None = None, suffix: str = ""):
         self.folder = folder
         self.step = step
+        self.tracking = tracking
         self.suffix = suffix
 
     @cached_property
@@ -64,7 +66,7 @@ class Recorder:
         for name in self.events():
             if name.endswith(self.FINAL):
                 Folder(self.folder).remove(name)
-        return Recorder(self.folder, self.step, self.FINAL)
+        return Recorder(self.folder, self.step, self.tracking, self.FINAL)
 
     def events(self) -> list[str]:
         """Returns the names of the event files that the folder holds."""
@@ -84,6 +86,8 @@ class Recorder:
             for name, value in values.items():
                 if self.writer:
                     self.writer.add_scalar(f"{group}/{name}", value, step)
+        if self.tracking:
+            self.tracking.log(step, {f"{group}/{name}": value for name, value in values.items()})
 
     def show(self, step: int, contents: Mapping[str, Any], keep: bool = False) -> None:
         """Records texts, figures and sounds by title. keep: also writes figures and sounds into the folder, as
@@ -136,6 +140,8 @@ class Recorder:
     ) -> None:
         """Records the settings and the final metrics of the run for TensorBoard's HParams page. first: the settings
         that are shown before the others."""
+        if self.tracking:
+            self.tracking.log(step, metrics)
         with self.ending_on_failure():
             if not self.writer:
                 return
@@ -153,6 +159,8 @@ class Recorder:
         with self.ending_on_failure():
             if vars(self).get("writer"):
                 self.writer.close()
+        if self.tracking:
+            self.tracking.close(finished=self.suffix == self.FINAL)
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, float | str]:

@@ -11,9 +11,13 @@ from io import StringIO
 from threading import Thread
 from time import time
 from typing import Any, TypeVar
+from warnings import catch_warnings, simplefilter
 
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
+
+with catch_warnings():
+    simplefilter("ignore")  # of widgets that a notebook may lack, and that are not used here
+    from tqdm.contrib.logging import logging_redirect_tqdm
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -24,8 +28,9 @@ def bar(total: int | None, unit: str, what: str, start: int = 0, hidden: bool = 
     """Gives a tqdm, whose `update` and `set_postfix_str` show how far the work has come.
 
     total: units of work, None where that is unknown. what: the name of the work. start: units done before. Of several
-    processes only the first one shows progress. In a terminal the log is written above the bar. Where standard error or
-    the log go elsewhere, a line is logged after 5 seconds and then more and more rarely, down to one a minute.
+    processes only the first one shows progress. In a terminal or a notebook the log is written above the bar.
+    Where standard error or the log go elsewhere, a line is logged after 5 seconds and then more and more rarely, down
+    to one a minute.
     """
     hidden = hidden or os.environ.get("RANK", "0") != "0"
     settings: dict[str, Any] = {"total": total, "initial": start, "unit": unit, "desc": what, "disable": hidden}
@@ -38,7 +43,9 @@ def bar(total: int | None, unit: str, what: str, start: int = 0, hidden: bool = 
 
 
 def in_terminal() -> bool:
-    """Whether standard error, which shows the bar, and all of the log go to a terminal."""
+    """Whether standard error, which shows the bar, and all of the log go to a terminal or a notebook."""
+    if (ipython := sys.modules.get("IPython")) and "IPKernelApp" in getattr(ipython.get_ipython(), "config", ()):
+        return True
     handlers = [handler for handler in logging.root.handlers if isinstance(handler, logging.StreamHandler)]
     streams = [handler.stream for handler in handlers if not isinstance(handler, logging.FileHandler)]
     return all(stream is not None and stream.isatty() for stream in (sys.stderr, *streams))
