@@ -72,7 +72,7 @@ class Wandb(Tracker):
     """Weights & Biases, in the folder `wandb`; with WANDB_MODE=online, or later by `wandb sync`, at its server."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]):
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
 
         mode: Any = os.environ.get("WANDB_MODE", "offline")
         project = os.environ.get("WANDB_PROJECT", PROJECT)
@@ -93,7 +93,7 @@ class Trackio(Tracker):
     """Trackio, in its folder below ~/.cache/huggingface, or that of TRACKIO_DIR."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]):
-        import trackio
+        import trackio  # pyright: ignore[reportMissingImports]
 
         name = folder.absolute().name
         self.run = trackio.init(project=PROJECT, name=name, config=dict(settings), resume="allow", embed=False)
