@@ -242,6 +242,10 @@ class Likelihood(ABC):
         """The best values of all rows, each row as a whole."""
         return self.pick(output.scores)
 
+    def quantiles(self, scores: Float[Tensor, "*N O"], levels: Sequence[float]) -> Float[Tensor, "*N C L"]:
+        """The quantiles of each number at these levels; of a best guess alone, that guess at each."""
+        return self.pick(scores)[..., None].expand(*scores.shape[:-1], -1, len(levels))
+
     def feed(self, value: Num[Tensor, "B T *H"], inputs: Num[Tensor, "B T *F"]) -> Num[Tensor, "B T *F"]:
         """The inputs of the next step: of numbers, the value beside the covariates that `inputs` hold."""
         return torch.cat([value.to(inputs.dtype), inputs[..., value.size(-1) :]], -1)

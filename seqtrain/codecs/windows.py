@@ -186,6 +186,7 @@ class Windows(Examples):
     def __init__(self, records: Sequence[Series], frame: Frame, fitted: Fitted):
         self.frame = frame
         self.flagged = fitted.missing
+        self.targets = fitted.layout.targets
         records = [part for series in records for part in (series.apart() if frame.apart else [series])]
         found = [places(series, frame) for series in records]
         if not sum(map(len, found)):
@@ -221,6 +222,12 @@ class Windows(Examples):
         values = self.values[steps]
         return values[:, : self.frame.context], values[:, self.frame.context :]
 
+    def channels(self, rows: np.ndarray) -> Int[np.ndarray, "N C"]:
+        """Returns the numbers of the channels of windows, among all of a series."""
+        if self.frame.apart:
+            return self.owner[rows, None] % len(self.targets)
+        return np.tile(np.arange(len(self.targets)), (len(rows), 1))
+
     def times(self, row: int) -> np.ndarray:
         """Returns the dates of a window: (S + T,), of its context and its targets."""
         end = self.ends[row] - self.begins[self.owner[row]]
@@ -254,6 +261,10 @@ class Windows(Examples):
         shape = len(rows), self.frame.horizon, self.values.shape[1]
         offset, scale = self.normalization(rows)
         return scores.float().cpu().numpy().reshape(shape) * scale + offset
+
+    def corrected(self, forecasts: np.ndarray, corrections: Float[np.ndarray, "T K"], rows: np.ndarray) -> np.ndarray:
+        """Forecasts (N, T, C) in the units of the data with corrections in the scale of a window."""
+        return forecasts + corrections.T[self.channels(rows)].swapaxes(1, 2) * self.normalization(rows)[1]
 
     def decimals(self, rows: np.ndarray) -> np.ndarray:
         """Returns how many decimals of a forecast are significant in float32: (N, C)."""

@@ -56,10 +56,15 @@ def attention(sources: Sequence[str], outputs: Sequence[str], weights: np.ndarra
 
 
 def forecast(
-    times: np.ndarray, context: np.ndarray, truth: np.ndarray, forecasts: Mapping[str, np.ndarray], name: str
+    times: np.ndarray,
+    context: np.ndarray,
+    truth: np.ndarray,
+    forecasts: Mapping[str, np.ndarray],
+    name: str,
+    band: Sequence[np.ndarray] = (),
 ) -> Figure:
     """Draws the context (S,), the true values after it (T,) and the forecasts (T,) over the dates (S + T,). name: the
-    label of the axis."""
+    label of the axis. band: the ends (T,) of the intervals of the first forecast."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     figure, axes = new(8.0, 3.0)
@@ -70,13 +75,15 @@ def forecast(
     for i, (label, values) in enumerate(forecasts.items()):
         marker = "." if len(future) == 1 else ""  # a line of one point cannot be seen
         axes.plot(future, values, color=f"C{i}", linestyle="-" if i == 0 else ":", marker=marker, label=label)
+    if band:
+        axes.fill_between(future, *band, color="C0", alpha=0.2, linewidth=0, label="interval")
     axes.axvline(times[last], color="0.8", linewidth=1)
     locator = AutoDateLocator()
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     (label,), style = legible([name])
     axes.set_ylabel(label, **style)
-    figure.legend(loc="outside upper center", ncols=2 + len(forecasts), frameon=False)
+    figure.legend(loc="outside upper center", ncols=6, frameon=False)
     return figure
 
 

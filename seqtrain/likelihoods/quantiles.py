@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -35,9 +36,11 @@ class Quantiles(Likelihood):
     def size(self) -> int:
         return self.outputs * len(self.levels)
 
-    def quantiles(self, scores: Float[Tensor, "*N O"]) -> Float[Tensor, "*N C Q"]:
-        """The quantiles of each number, sorted: they must not cross."""
-        return scores.float().unflatten(-1, (self.outputs, -1)).sort(-1).values
+    def quantiles(self, scores: Float[Tensor, "*N O"], levels: Sequence[float]) -> Float[Tensor, "*N C L"]:
+        """Sorted, as they must not cross; linear between the levels that are learned, and constant beyond them."""
+        learned = scores.float().unflatten(-1, (self.outputs, -1)).sort(-1).values
+        shares = [np.interp(levels, self.levels, one) for one in np.eye(len(self.levels))]
+        return learned @ learned.new_tensor(np.array(shares))
 
     def nll(self, output: Output, batch: Batch) -> Float[Tensor, " B"]:
         target, scores = batch.real(batch.target), output.scores.float().unflatten(-1, (self.outputs, -1))
@@ -47,4 +50,4 @@ class Quantiles(Likelihood):
         return by_row(torch.where(target.isnan(), 0.0, pinball).sum(-1), output.lengths)
 
     def pick(self, scores: Float[Tensor, "*N O"]) -> Float[Tensor, "*N C"]:
-        return self.quantiles(scores)[..., list(self.levels).index(0.5)]
+        return self.quantiles(scores, [0.5])[..., 0]

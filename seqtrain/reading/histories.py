@@ -16,36 +16,52 @@ from seqtrain.config.spelling import did_you_mean, near
 from seqtrain.data.kinds import Layout, Series
 from seqtrain.reading.frequency import date_range
 from seqtrain.reading.rows import header
-from seqtrain.reading.tables import read_lines
+from seqtrain.reading.tables import make_unique, read_lines
 from seqtrain.reading.time_tables import seconds, to_series
 from seqtrain.reading.timestamps import write
 
+ENDS = ["lower", "upper"]  # of an interval
 
-def output_header(first_line: str, layout: Layout) -> str | None:
+
+def output_header(first_line: str, layout: Layout, intervals: bool) -> str | None:
     """The header of the forecasts as CSV, where the first line of the input is the header of a table of series; None
-    where that line is a history itself."""
-    if layout.date not in header(first_line):
-        return None
-    return ",".join([*([layout.id] if layout.id else []), layout.date, *layout.targets])
+    where that line is a history itself. intervals: whether forecasts have such."""
+    return ",".join(output_columns(layout, intervals)) if layout.date in header(first_line) else None
+
+
+def output_columns(layout: Layout, intervals: bool) -> list[str]:
+    """The columns of the forecasts: series, date, targets, and the ends of the interval of each target."""
+    ends = [f"{target}_{end}" for target in layout.targets for end in ENDS] if len(layout.targets) > 1 else ENDS
+    return make_unique(
+        [*([layout.id] if layout.id else []), layout.date, *layout.targets, *(ends if intervals else ())]
+    )
 
 
 def read(lines: Sequence[str], context: int, horizon: int, names: Sequence[str], layout: Layout) -> list[Series]:
     """The series of a CSV table with the columns of the training data; or each line is the history of one: numbers
     separated by commas or spaces, "nan" (between commas also nothing) where one is missing, or a JSON list: of numbers,
     or of lists where there are several channels. names: the series that can be forecast. Raises `UserError`."""
-    if lines and output_header(lines[0], layout) is not None:
+    if lines and layout.date in header(lines[0]):
         return from_table(lines, context, horizon, names, layout)
     return [from_line(line, number, context, horizon, names[0], layout) for number, line in enumerate(lines, 1)]
 
 
-def answers(lines: Sequence[str], futures: Sequence[Series], forecasts: Sequence[np.ndarray]) -> list[dict[str, Any]]:
-    """What is said of the lines that `read` made series of: rows of dates and forecasts, or a forecast a line."""
-    if lines and output_header(lines[0], futures[0].layout) is not None:
-        return [row for series, values in zip(futures, forecasts, strict=True) for row in rows(series, values)]
+def answers(
+    lines: Sequence[str], futures: Sequence[Series], forecasts: Sequence[dict[str, np.ndarray]]
+) -> list[dict[str, Any]]:
+    """What is said of the lines that `read` made series of: rows of dates and forecasts, or a forecast a line.
+    forecasts: "prediction" and, if there are intervals, their ends "lower" and "upper", (T, C) each."""
+    if lines and futures[0].layout.date in header(lines[0]):
+        return [row for series, made in zip(futures, forecasts, strict=True) for row in rows(series, made)]
     return [
-        {"input": line, "output": values[:, 0].tolist() if values.shape[1] == 1 else values.tolist()}
-        for line, values in zip(lines, forecasts, strict=True)
+        {"input": line, "output": as_list(made["prediction"])}
+        | {end: as_list(made[end]) for end in ENDS if end in made}
+        for line, made in zip(lines, forecasts, strict=True)
     ]
+
+
+def as_list(values: np.ndarray) -> list[Any]:
+    return values[:, 0].tolist() if values.shape[1] == 1 else values.tolist()
 
 
 def from_line(line: str, number: int, context: int, horizon: int, name: str, layout: Layout) -> Series:
@@ -130,29 +146,27 @@ def empty_channel(values: np.ndarray, layout: Layout) -> str | None:
     return f"none of the last {len(values)} values of {names[0]} is known" if names else None
 
 
-def rows(series: Series, forecast: np.ndarray) -> Iterator[dict[str, Any]]:
-    """Yields the rows of a forecast (T, C), each a dict by column; "output" holds the row as a line of CSV."""
-    layout = series.layout
-    for date, values in zip(write(series.times[-len(forecast) :], layout), forecast.tolist(), strict=True):
-        cells = {layout.id: series.name} if layout.id else {}
-        cells |= {layout.date: date} | dict(zip(layout.targets, values, strict=True))
+def rows(series: Series, made: dict[str, np.ndarray]) -> Iterator[dict[str, Any]]:
+    """Yields the rows of a forecast, see `answers`, each a dict by column; "output" holds the row as a line of CSV."""
+    layout, size = series.layout, len(made["prediction"])
+    columns = output_columns(layout, "lower" in made)
+    ends = [made[end] for end in ENDS if end in made]
+    values = np.concatenate([made["prediction"], *([np.stack(ends, -1).reshape(size, -1)] if ends else [])], 1)
+    for date, numbers in zip(write(series.times[-size:], layout), values.tolist(), strict=True):
+        cells = [*([series.name] if layout.id else []), date, *numbers]
         line = io.StringIO()
-        csv.writer(line, lineterminator="").writerow(cells.values())
-        yield cells | {"output": line.getvalue()}
+        csv.writer(line, lineterminator="").writerow(cells)
+        yield dict(zip(columns, cells, strict=True)) | {"output": line.getvalue()}
 
 
-def compared(series: Series, times: np.ndarray, target: np.ndarray, forecast: np.ndarray) -> Iterator[dict[str, Any]]:
-    """Yields a row for each value of a forecast (T, C) beside its true value. times: (S + T,) of context and targets.
-    The cell "origin" is the last date of the context."""
-    origin, *dates = write(times[-len(target) - 1 :], series.layout)
+def compared(series: Series, times: np.ndarray, values: dict[str, np.ndarray]) -> Iterator[dict[str, Any]]:
+    """Yields a row for each value of a forecast. values: "target", the true values, "prediction" and the ends of its
+    interval, if it has such, (T, C) each. times: (S + T,) of context and targets. The cell "origin" is the last date of
+    the context."""
+    origin, *dates = write(times[-len(values["target"]) - 1 :], series.layout)
     cells = {"series": series.name} if series.layout.id else {}
     for i, column in enumerate(series.layout.targets):
-        for date, true, value in zip(dates, target[:, i].tolist(), forecast[:, i].tolist(), strict=True):
-            true_or_none = None if np.isnan(true) else true
-            yield cells | {
-                "column": column,
-                "origin": origin,
-                "date": date,
-                "target": true_or_none,
-                "prediction": value,
-            }
+        for step, date in enumerate(dates):
+            numbers = {name: several[step, i].item() for name, several in values.items()}
+            true = None if np.isnan(numbers["target"]) else numbers["target"]
+            yield cells | {"column": column, "origin": origin, "date": date} | numbers | {"target": true}

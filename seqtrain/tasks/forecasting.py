@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 import torch
 
-from seqtrain.codecs.windows import Fitted, Frame, Windows, check_windows, exported
+from seqtrain.codecs.windows import Fitted, Frame, Windows, check_windows, exported, places
 from seqtrain.config import UserError
 from seqtrain.contract import Batch, Fixed, Output, Reals, Spec
 from seqtrain.data.kinds import Series
-from seqtrain.evaluation import metrics, plots, report
+from seqtrain.evaluation import intervals, metrics, plots, report
 from seqtrain.evaluation.baselines import naive
 from seqtrain.evaluation.metrics import Totals, Weighted, of_sums
 from seqtrain.likelihoods.point import Point
@@ -34,11 +36,14 @@ class Forecasting(Task):
     """
 
     kinds = ("series",)
-    units = ("horizon", "standardize")
+    units = ("horizon", "standardize", "interval")
+    corrections: np.ndarray | None = None  # of the quantiles of a forecast, see `intervals.corrections`
 
-    def __init__(self, frame: Frame, period: int | None, loss: str, monitor: str):
+    def __init__(self, frame: Frame, period: int | None, interval: float, loss: str, monitor: str):
         self.frame = frame
         self.period = period
+        self.interval = interval
+        self.levels = intervals.levels_of(interval)
         self.criterion = loss
         self.monitor = monitor
 
@@ -82,26 +87,92 @@ class Forecasting(Task):
         """Of the series that have been trained on."""
         return Windows([series for series in records if series.name in self.fitted.series], self.frame, self.fitted)
 
+    # ------------------------------------------------------------------------------------------------ intervals
+
+    def calibrate(self, model: Any, examples: Windows, totals: Totals) -> dict[str, Any]:
+        """The corrections of the quantiles, by the errors of the validation split."""
+        rows = intervals.thinned(len(examples.ends), self.frame.horizon * examples.values.shape[1])
+        scores = torch.cat([self.scores(model, examples, block).cpu() for block in examples.blocks(rows)])
+        true, scale = examples.cut(rows)[1], examples.normalization(rows)[1]
+        errors = ((true - values) / scale for values in self.quantiles(scores, examples, rows))
+        found = intervals.corrections(self.levels, errors, examples.channels(rows))
+        return {"corrections": np.vectorize(lambda value: float(f"{value:.6g}"))(found).tolist()}
+
+    def load_calibration(self, learned: dict[str, Any]) -> None:
+        if not learned:
+            self.corrections = None
+            return
+        found = np.array(learned["corrections"], float)
+        shape = len(self.levels), self.frame.horizon, len(self.fitted.layout.targets)
+        if found.shape != shape or not np.isfinite(found).all():
+            raise ValueError(f"corrections: expected {shape} finite numbers")
+        self.corrections = found
+
+    def quantiles(self, scores: torch.Tensor, windows: Windows, rows: np.ndarray) -> Iterator[np.ndarray]:
+        """`quantile` of one level after the other."""
+        return (self.quantile(number, scores, windows, rows) for number in range(len(self.levels)))
+
+    def quantile(self, number: int, scores: torch.Tensor, windows: Windows, rows: np.ndarray) -> np.ndarray:
+        """The quantile (N, T, C) of forecasts at a level, in the units of the data; corrected, as soon as there are
+        corrections."""
+        values = self.spec.likelihood.quantiles(scores, [self.levels[number]])[..., 0]
+        restored = windows.restore(values, rows)
+        return restored if self.corrections is None else windows.corrected(restored, self.corrections[number], rows)
+
+    # ------------------------------------------------------------------------------------------------ metrics
+
     def measure(self, model: Any, rows: Any, batch: Batch, output: Output, examples: Any, decoder: Any) -> Totals:
         loss = by_example(self.spec.likelihood.loss(output, batch))
         forecast = examples.restore(self.spec.likelihood.pick(output.scores), rows)
-        return {"rows": rows.tolist(), "loss": loss, **metrics.forecast_sums(*examples.measured(forecast, rows))}
+        quantiles = None if self.corrections is None else self.quantiles(output.scores, examples, rows)
+        return {"rows": rows.tolist(), "loss": loss, **self.sums(examples, rows, forecast, quantiles)}
+
+    def sums(
+        self, windows: Windows, rows: np.ndarray, forecast: np.ndarray, quantiles: Iterator[np.ndarray] | None
+    ) -> Totals:
+        """What forecasts and their quantiles, (N, T, C) in the units of the data, add to the metrics."""
+        found = metrics.forecast_sums(*windows.measured(forecast, rows))
+        if quantiles is not None:
+            true = windows.measured(forecast, rows)[1]
+            found |= intervals.sums((windows.measured(values, rows)[0] for values in quantiles), true, self.interval)
+        return found
 
     def score_weighted(self, totals: Totals) -> Weighted:
         rows = {name: values for name, values in totals.items() if name != "rows"}
-        return of_sums(rows, lambda sums: {"loss": sums["loss"] / sums["known"], **metrics.forecast(sums)})
+        return of_sums(rows, lambda sums: {"loss": sums["loss"] / sums["known"], **self.scored(sums)})
+
+    @staticmethod
+    def scored(sums: Totals) -> dict[str, float]:
+        return metrics.forecast(sums) | intervals.scores(sums)
 
     def baselines(self, train: Sequence[Series], records: Sequence[Series]) -> dict[str, dict[str, float]]:
-        windows, parts = self.examples(records), {}
+        """Their intervals follow from their errors in as many steps as the split has, just before it."""
+        windows, parts, corrections = self.examples(records), {}, self.naive_corrections(records)
         for rows in windows.blocks():
             for name, made in self.naive(windows, rows).items():
-                parts.setdefault(name, []).append(metrics.forecast_sums(*windows.measured(made, rows)))
-        return {name: of_sums(metrics.joined(several), metrics.forecast)() for name, several in parts.items()}
+                quantiles = map(partial(windows.corrected, made, rows=rows), corrections[name]) if corrections else None
+                parts.setdefault(name, []).append(self.sums(windows, rows, made, quantiles))
+        return {name: of_sums(metrics.joined(several), self.scored)() for name, several in parts.items()}
+
+    def naive_corrections(self, records: Sequence[Series]) -> dict[str, np.ndarray]:
+        """The corrections of the naive forecasts, by name; none where a split has nothing before it."""
+        before = [series.cut(max(0, 2 * series.begin - len(series.values)), series.begin) for series in records]
+        if not sum(len(places(series, self.frame)) for series in before):
+            return {}
+        windows = self.examples(before)
+        rows = intervals.thinned(len(windows.ends), self.frame.horizon * windows.values.shape[1])
+        true, scale, channels = windows.cut(rows)[1], windows.normalization(rows)[1], windows.channels(rows)
+        return {
+            name: intervals.corrections(self.levels, repeat((true - made) / scale), channels)
+            for name, made in self.naive(windows, rows).items()
+        }
 
     def naive(self, windows: Windows, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The (N, T, C) naive forecasts of windows, by name; they look back two seasons, whatever the model reads."""
         period = self.fitted.period
         return naive.forecasts(windows.history(rows, max(self.frame.context, 2 * period)), self.frame.horizon, period)
+
+    # ------------------------------------------------------------------------------------------------ answers
 
     def asked(self, records: Sequence[Series]) -> Windows:
         return self.examples(records)
@@ -129,7 +200,7 @@ class Forecasting(Task):
         return super().about() | names | {"context": self.frame.context, "horizon": self.frame.horizon}
 
     def header(self, line: str) -> str | None:
-        return histories.output_header(line, self.fitted.layout)
+        return histories.output_header(line, self.fitted.layout, self.corrections is not None)
 
     def predict(self, model: Any, lines: list[str], decoder: Any) -> list[dict[str, Any]]:
         """The lines are a CSV table, whose every series is answered by rows, or series without dates, see
@@ -174,30 +245,41 @@ class Forecasting(Task):
             for nats, items in found.tolist()
         ]
 
-    def forecast(self, model: Any, records: Sequence[Series]) -> list[np.ndarray]:
-        """The (T, C) forecast of each series, whose rows end with the horizon."""
-        windows, made = self.examples(records), []
+    def forecast(self, model: Any, records: Sequence[Series]) -> list[dict[str, np.ndarray]]:
+        """What `run` makes of each series, whose rows end with the horizon: (T, C)."""
+        windows, parts = self.examples(records), []
         for rows in windows.blocks():
-            exact = self.run(model, windows, rows)
-            made.append(np.vectorize(round, otypes=[float])(exact, windows.decimals(rows)[:, None]))
-        forecasts = np.concatenate(made)
+            decimals = windows.decimals(rows)[:, None]
+            exact = self.run(model, windows, rows).items()
+            parts.append({name: np.vectorize(round, otypes=[float])(values, decimals) for name, values in exact})
+        found = metrics.joined(parts)
         if self.frame.apart:  # one window a channel
-            forecasts = forecasts.reshape(len(records), -1, self.frame.horizon).swapaxes(1, 2)
-        return list(forecasts)
+            shape = len(records), -1, self.frame.horizon
+            found = {name: values.reshape(shape).swapaxes(1, 2) for name, values in found.items()}
+        return [dict(zip(found, several, strict=True)) for several in zip(*found.values(), strict=True)]
 
     @torch.inference_mode()
-    def run(self, model: Any, windows: Windows, rows: np.ndarray) -> np.ndarray:
-        """The (N, T, C) forecasts of windows in the units of the data."""
-        scores = model(windows.batch(rows).to(next(model.parameters()).device)).scores
-        return windows.restore(self.spec.likelihood.pick(scores), rows)
+    def scores(self, model: Any, windows: Windows, rows: np.ndarray) -> torch.Tensor:
+        return model(windows.batch(rows).to(next(model.parameters()).device)).scores
+
+    def run(self, model: Any, windows: Windows, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """The forecasts of windows, and as soon as there are corrections the ends of their intervals: (N, T, C) each,
+        in the units of the data."""
+        scores = self.scores(model, windows, rows)
+        found = {"prediction": windows.restore(self.spec.likelihood.pick(scores), rows)}
+        if self.corrections is not None:
+            ends = [self.quantile(number, scores, windows, rows) for number in intervals.ends(self.interval)]
+            found |= {"lower": np.minimum(*ends), "upper": np.maximum(*ends)}
+        return found
 
     def predictions(self, model: Any, examples: Windows, totals: Totals, decoder: Any) -> list[dict[str, Any]]:
         """Each date of a series once, forecast from the last known value `origin`, at most a horizon before."""
         found: list[dict[str, Any]] = []
         for rows in examples.blocks(examples.apart_in_time()):
-            forecasts = self.run(model, examples, rows)
-            for row, target, forecast in zip(rows.tolist(), examples.cut(rows)[1], forecasts, strict=True):
-                found += histories.compared(examples.series(row), examples.times(row), target, forecast)
+            true, made = examples.cut(rows)[1], self.run(model, examples, rows)
+            for place, row in enumerate(rows.tolist()):
+                values = {name: values[place] for name, values in {"target": true, **made}.items()}
+                found += histories.compared(examples.series(row), examples.times(row), values)
         return found
 
     def example(self, examples: Windows, row: int) -> str:
@@ -207,7 +289,7 @@ class Forecasting(Task):
 
     def show(self, model: Any, examples: Windows, totals: Totals, decoder: Any) -> dict[str, Any]:
         rows = np.linspace(0, len(examples.ends) - 1, 2).astype(int)
-        predicted = self.run(model, examples, rows)
+        made = self.run(model, examples, rows)
         context, true = examples.cut(rows)
         label, naive = list(self.naive(examples, rows).items())[1]
         return {
@@ -215,8 +297,9 @@ class Forecasting(Task):
                 examples.times(row),
                 context[i, :, 0],
                 true[i, :, 0],
-                {"model": predicted[i, :, 0], label: naive[i, :, 0]},
+                {"model": made["prediction"][i, :, 0], label: naive[i, :, 0]},
                 examples.name(row),
+                [made[end][i, :, 0] for end in histories.ENDS if end in made],
             )
             for i, row in enumerate(rows.tolist())
         }

@@ -17,6 +17,8 @@ from seqtrain.contract import Fixed, Output, Reals, Spec
 from seqtrain.data.kinds import Layout, Series
 from seqtrain.engine.evaluate import evaluate
 from seqtrain.likelihoods.point import Point
+from seqtrain.likelihoods.quantiles import Quantiles
+from seqtrain.likelihoods.student_t import StudentT
 from seqtrain.reading import histories
 from seqtrain.tasks.forecasting import Forecasting
 
@@ -37,7 +39,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
 
 
 OPTIONS = {"context": 2, "horizon": 2, "segment": 1, "apart": False, "calendar": [], "period": 2}
-OPTIONS |= {"normalize": "window", "standardize": False, "loss": "mae", "monitor": "mae"}
+OPTIONS |= {"normalize": "window", "standardize": False, "interval": 0.9, "loss": "mae", "monitor": "mae"}
 
 
 def series(*rows: Any, begin: int = 0, name: str = "s", **covariates: Any) -> Series:
@@ -442,14 +444,14 @@ def table(rows: int, ahead: int = 4, shops: tuple[str, ...] = ("north", "south")
 
 
 def test_a_table_is_answered_by_dates_and_forecasts(shops: Loaded):
-    assert shops.task.header("date,shop,sales,visitors,holiday") == "shop,date,sales"
+    assert shops.task.header("date,shop,sales,visitors,holiday") == "shop,date,sales,lower,upper"
     assert shops.task.header("1,2,3") is None
     answers = shops.predict(table(10), details=True)
     assert [row["output"].split(",")[:2] for row in answers] == [
         [shop, f"2024-05-{day}"] for shop in ("north", "south") for day in range(11, 15)
     ]
-    assert list(answers[0]) == ["shop", "date", "sales", "output"]
-    assert answers[0]["output"].endswith(str(answers[0]["sales"]))
+    assert list(answers[0]) == ["shop", "date", "sales", "lower", "upper", "output"]
+    assert answers[0]["output"].split(",")[2:] == [str(answers[0][name]) for name in ("sales", "lower", "upper")]
     with_more = shops.predict(table(10)[:1] + table(12)[5:], details=True)  # only the last 8 days before the end count
     assert len(with_more) == 8
 
@@ -495,8 +497,9 @@ def test_a_table_of_one_series_has_no_name(loaded: Loaded):
     weeks = np.datetime64("2024-01-06") + 7 * np.arange(8)
     answers = loaded.predict(["date,co2", *(f"{week},{400 + i}" for i, week in enumerate(weeks))], details=True)
     assert [answer["date"] for answer in answers] == ["2024-03-02", "2024-03-09", "2024-03-16", "2024-03-23"]
-    (line,) = loaded.predict([" ".join(str(400 + i) for i in range(8))])
-    assert [answer["co2"] for answer in answers] == line
+    (line,) = loaded.predict([" ".join(str(400 + i) for i in range(8))], details=True)
+    for column, name in {"co2": "output", "lower": "lower", "upper": "upper"}.items():
+        assert [answer[column] for answer in answers] == line[name]
 
 
 def test_rdrop_is_refused_before_data_are_read(tmp_path: Path):
@@ -532,7 +535,73 @@ def test_a_forecast_with_uncertainty_has_the_best_guess_as_its_point(likelihood:
         scores = model(examples.batch(rows)).scores
     best = scores[:, 0] if likelihood == "student_t" else scores.sort(-1).values[:, 2]
     expected = examples.restore(best[:, None], rows)
-    np.testing.assert_allclose(task.run(model, examples, rows), expected, rtol=1e-6)  # pyright: ignore
+    np.testing.assert_allclose(task.run(model, examples, rows)["prediction"], expected, rtol=1e-6)  # pyright: ignore
     totals = evaluate(model, task, job.valid, job.decoder, job.device)
     assert np.isfinite(task.score(totals)["mae"])
     assert task.predictions(model, job.valid.examples, totals, None)
+
+
+@pytest.mark.parametrize("likelihood", ["point", "quantiles", "student_t"])
+@pytest.mark.parametrize("apart", [False, True])
+def test_intervals_are_learned_from_the_validation_split(likelihood: str, apart: bool):
+    """Each value of the horizon has an interval of its own, which covers what it says where it was learned."""
+    random = np.random.default_rng(0)
+    records = [series(*(random.normal(size=(600, 2)) * [1, 50]).tolist(), begin=0)]
+    task = fitted(records, apart=apart, interval=0.8, normalize="series")
+    task.spec = task.spec._replace(likelihood=LIKELIHOODS[likelihood](task.spec.likelihood.outputs))
+    scores = torch.linspace(-1, 1, task.spec.likelihood.size)
+
+    def model(batch: Any) -> Output:
+        return Output(scores.expand(batch.target.shape[:2].numel(), -1), batch.target_lengths)
+
+    model.parameters = lambda: iter([scores])  # pyright: ignore[reportFunctionMemberAccess]
+    examples = task.examples(records)
+    assert set(task.run(model, examples, np.arange(3))) == {"prediction"}
+    learned = json.loads(json.dumps(task.calibrate(model, examples, {})))
+    task.load_calibration(learned)
+    rows = np.arange(len(examples.ends))
+    made, true = task.run(model, examples, rows), examples.cut(rows)[1]
+    inside = (made["lower"] <= true) & (true <= made["upper"])
+    assert 0.79 < inside.mean() < 0.82
+    batch = examples.batch(rows)
+    totals = task.measure(model, rows, batch, model(batch), examples, None)
+    found = task.score(totals | {"rows": rows.tolist()})
+    assert found["coverage"] == pytest.approx(inside.mean())
+    assert found["width"] == pytest.approx((made["upper"] - made["lower"]).mean())
+    assert found["crps"] < found["mae"]
+    task.load_calibration({})
+    assert set(task.run(model, examples, rows[:1])) == {"prediction"}
+
+
+LIKELIHOODS = {"point": Point, "quantiles": Quantiles, "student_t": StudentT}
+
+
+def test_a_calibration_of_somebody_else_is_refused():
+    task = fitted([series(*range(12))])
+    for learned in ({"corrections": [[[1.0]]]}, {"corrections": "x"}, {"other": 1}):
+        with pytest.raises((ValueError, KeyError)):
+            task.load_calibration(learned)
+    with pytest.raises(ValueError, match="expected"):
+        task.load_calibration({"corrections": np.full((19, 2, 1), math.nan).tolist()})
+
+
+def test_naive_intervals_follow_from_the_steps_before_the_split():
+    random = np.random.default_rng(0)
+    records = [series(*random.normal(size=1000).tolist(), begin=500)]
+    task = fitted([records[0].cut(0, 500)])
+    for name, found in task.baselines([], records).items():
+        assert 0.85 < found["coverage"] < 0.94, name
+        assert found["width"] == pytest.approx(2 * 1.645 * found["rmse"], rel=0.1)
+    assert "coverage" not in task.baselines([], [records[0].cut(0, 500)])["repeat last"]  # nothing before
+
+
+def test_intervals_are_kept_in_the_run_and_answer_every_input(loaded: Loaded):
+    (found,) = loaded.predict(["1 2 3 4 5 6 7 8"], details=True)
+    assert all(low <= high for low, high in zip(found["lower"], found["upper"], strict=True))
+    scores = json.loads((loaded.run / "metrics.json").read_text())
+    assert scores["test"] == pytest.approx(loaded.evaluate("test"))
+    for metrics in (scores["test"], *scores["baselines"].values()):
+        assert metrics.keys() >= {"crps", "pinball", "coverage", "width"}
+    header, row, *_ = (loaded.run / "predictions.csv").read_text().splitlines()
+    assert header == "column,origin,date,target,prediction,lower,upper"
+    assert len(row.split(",")) == 7
