@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from seqtrain.commands import launcher, modes, run_folder, sweep
 from seqtrain.commands.inherited import inherited
-from seqtrain.config import UserError, compose, sources
-from seqtrain.config.quoting import resume_command
+from seqtrain.config import UserError, compose, expanded, sources
+from seqtrain.config.quoting import in_hydra, resume_command
 from seqtrain.config.schema import conform
 from seqtrain.config.spelling import did_you_mean, near
 from seqtrain.machine import allocator, threads
@@ -48,7 +48,8 @@ def start(args: argparse.Namespace) -> int:
     """
     if threads.SHARE in os.environ:
         threads.read_number(threads.SHARE)  # raises `UserError` if it is not a number
-    if PARENT in os.environ:
+    args.of_sweep = PARENT in os.environ  # a job, whose folder is there
+    if args.of_sweep:
         end_with(threads.read_number(PARENT))
         del os.environ[PARENT]  # children of this process have another parent
     only_prints = args.help or args.version or args.hydra_help or args.shell_completion or args.cfg or args.info
@@ -181,6 +182,8 @@ def run(args: argparse.Namespace) -> int:
         return run_several(sides, configs, args)
     if named := run_folder.named_on_command_line(args.overrides):
         mode, path = named
+        if mode == "train" and isinstance(path, str) and os.path.exists(expanded(path) / "multirun.yaml"):
+            return resume_sweep(expanded(path), configs, args)
         return run_existing(mode, path, configs, args)
     return run_new(configs, args)
 
@@ -191,6 +194,9 @@ def run_new(configs: sources.Configs, args: argparse.Namespace) -> int:
     args.overrides = [line for line in args.overrides if line != "resume=auto"]
     args.overrides = [*inherited(args.overrides, configs, args.multirun), *args.overrides]
     composed = compose.compose(configs, args.overrides, args.multirun)
+    if composed.config["mode"] == "train" and (folds := sweep.of_each_fold(composed.config["data"], composed.swept)):
+        args.multirun, args.overrides = True, [*args.overrides, folds]
+        composed = compose.compose(configs, args.overrides, multirun=True)
     config = composed.config
     sweeps = args.multirun or composed.hydra.hydra.mode == RunMode.MULTIRUN
     modes.check(config, sweeps)
@@ -203,6 +209,8 @@ def run_new(configs: sources.Configs, args: argparse.Namespace) -> int:
     if auto and (folder := run_folder.unfinished(composed.hydra, config, configs)):
         args.overrides = [line for line in args.overrides if line.lstrip("+").startswith("device")]
         return run_existing("train", str(folder), configs, args)
+    if args.of_sweep:
+        return call_hydra(args, composed.overrides, configs)
     with run_folder.reserved(composed.hydra, composed.overrides, "run") as folder_override:
         if auto:
             parent = Path(composed.hydra.hydra.run.dir).parent
@@ -266,6 +274,24 @@ def run_sweep(composed: compose.Composed, configs: sources.Configs, args: argpar
     return int(failed)
 
 
+def resume_sweep(folder: Path, configs: sources.Configs, args: argparse.Namespace) -> int:
+    """Goes on with a sweep: jobs that have ended are left as they are. Only `jobs` and the device may change."""
+    added = [line for line in args.overrides if not line.startswith("resume=")]
+    keys = {line.partition("=")[0] for line in added}
+    if wrong := [line for line in added if not line.startswith(("jobs=", "device"))]:
+        raise UserError(f"{wrong[0]}: a resumed sweep keeps its settings, but for jobs and device; leave it out")
+    stored = [line for line in sweep.stored_overrides(folder) if line.lstrip("+").partition("=")[0] not in keys]
+    composed = compose.compose(configs, [*stored, *added], multirun=True)
+    args.multirun = True
+    with disk.locked(folder):
+        overrides = [*composed.overrides, *launcher.settings(composed), f"hydra.sweep.dir={in_hydra(folder)}"]
+        try:
+            call_hydra(args, overrides, configs)
+        finally:
+            failed = sweep.finish(folder)
+    return int(failed)
+
+
 def job(cfg: DictConfig) -> float:
     """Trains one run in the folder that Hydra has made for it. Hydra calls this, once for each job of a sweep.
 
@@ -279,12 +305,15 @@ def job(cfg: DictConfig) -> float:
 
     def work() -> int | None:
         with disk.locked(folder):
-            run_folder.claim(folder, config, schema)
-            config["trust"] = True  # it came from the user's own command line
+            row = sweep.read(folder)
+            begun = row is not None and disk.Folder(folder).has("config.yaml")  # by a sweep that goes on now
+            if not begun:
+                run_folder.claim(folder, config, schema)
+            config["trust"] = True  # it came from the user's own command line, or names options that are here
             if hydra.mode == RunMode.MULTIRUN:
                 sweep.begin(folder, list(hydra.overrides.task), list(hydra.job.config.override_dirname.exclude_keys))
             if sweep.read(folder):  # a job of this sweep, or of the sweep that has started this process
-                return sweep.run_job(config, folder)
+                return sweep.run_job(config, folder, begun)
             resume = resume_command(folder, config["device"])
             return exit_code(lambda: train(config, folder), resume, new_folder=folder)
 

@@ -39,6 +39,7 @@ from seqtrain.machine.accelerate import accelerate
 from seqtrain.machine.capture import Recorded
 from seqtrain.machine.device import open_device, settle_precision
 from seqtrain.machine.kernels import Kernels
+from seqtrain.reading.folds import Folds
 from seqtrain.reading.glossary import Glossary
 from seqtrain.storage.cache import cached_value
 from seqtrain.tasks.base import Task
@@ -133,7 +134,12 @@ class Assembly:
                 f"data that fits: {', '.join(fitting('data', lambda option: option.kind in takes))}"
             )
         self.check_axes(self.unfitted_task.outline(kind))
-        return self.build("data")
+        options = dict(self.cfg["data"])
+        folds, fold = options.pop("folds", None), options.pop("fold", None)
+        if folds and kind == "series":
+            raise UserError(f"data.folds={folds} mixes records, and time series have an order to be kept; leave it out")
+        source = build(options, self.cfg["trust"])
+        return Folds(source, folds, fold or 1, self.cfg["seed"]) if folds else source
 
     def check_axes(self, outline: Spec) -> None:
         """Raises UserError where likelihood, frontend or model do not fit a task of this form, or each other."""

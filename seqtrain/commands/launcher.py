@@ -59,24 +59,28 @@ class Launcher(BasicLauncher):
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         logging.getLogger(BasicLauncher.__module__).setLevel(logging.WARNING)  # it counts from 0, and up to 1
         since, jobs = time.monotonic(), initial_job_idx + len(job_overrides)
-        if self.config.jobs != 1:
-            return self.launch_together(job_overrides, initial_job_idx, since, jobs)
+        numbered = list(enumerate(job_overrides, initial_job_idx))
+        if before := sweep.ended(Path(self.config.hydra.sweep.dir)) & {number for number, _ in numbered}:
+            log.info("%d of %d jobs have ended before", len(before), jobs)
+            numbered = [(number, overrides) for number, overrides in numbered if number not in before]
+        if self.config.jobs != 1 and numbered:
+            return self.launch_together(numbered, since, jobs)
         ended = list[JobReturn]()
-        for number, overrides in enumerate(job_overrides, initial_job_idx):
+        for number, overrides in numbered:
             log.info("%s", heading(number, jobs, len(ended), since, overrides))
             ended += super().launch([overrides], number)
         return ended
 
     def launch_together(
-        self, job_overrides: Sequence[Sequence[str]], first: int, since: float, jobs: int
+        self, numbered: Sequence[tuple[int, Sequence[str]]], since: float, jobs: int
     ) -> Sequence[JobReturn]:
-        """Runs several jobs at a time; each gets an equal share of the cores. first: the number of the first job."""
+        """Runs several jobs at a time; each gets an equal share of the cores."""
         assert self.config is not None
         wanted = threads.granted() if self.config.jobs == "auto" else self.config.jobs
-        most = min(wanted, len(job_overrides))
+        most = min(wanted, len(numbered))
         share = threads.allotted(most)
-        log.info("%d jobs, %d at a time with %d thread(s) each", len(job_overrides), most, share)
-        waiting, running = deque(enumerate(job_overrides, first)), list[Job]()
+        log.info("%d jobs, %d at a time with %d thread(s) each", len(numbered), most, share)
+        waiting, running = deque(numbered), list[Job]()
         ended: dict[int, JobReturn] = {}
         with Interruption() as interruption, interruption.held():
             try:

@@ -12,10 +12,12 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from seqtrain.config import UserError, in_brief
 from seqtrain.config.json_values import is_a
+from seqtrain.config.quoting import command
 from seqtrain.engine.recorder import digits
 from seqtrain.machine.signals import Lost, importing
 from seqtrain.storage.disk import Folder, Foreign
@@ -24,6 +26,9 @@ log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 LARGEST = 2**20  # bytes of a job.json
+FOLD = "data.fold"
+ENDED = ("done", "diverged")
+BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
 def begin(folder: Path, overrides: list[str], fixed: Sequence[str] = ()) -> None:
@@ -34,9 +39,9 @@ def begin(folder: Path, overrides: list[str], fixed: Sequence[str] = ()) -> None
     write(folder, {"overrides": settings, "swept": swept, "status": "killed", "value": None})
 
 
-def run_job(config: dict[str, Any], folder: Path) -> None:
-    """Trains a job of a sweep and records how it ended. A failure does not end the sweep. The test split is not
-    scored."""
+def run_job(config: dict[str, Any], folder: Path, resume: bool = False) -> None:
+    """Trains a job of a sweep, or goes on with it, and records how it ended. A failure does not end the sweep. The test
+    split is not scored, but in a cross-validation."""
     since = time.monotonic()
     row = read(folder)
     assert row is not None
@@ -44,7 +49,7 @@ def run_job(config: dict[str, Any], folder: Path) -> None:
         with importing():
             from seqtrain.commands import train
 
-        row["value"] = float(train.train(config, folder, swept=row["swept"]))
+        row["value"] = float(train.train(config, folder, resume, swept=row["swept"]))
         row["status"] = "done" if math.isfinite(row["value"]) else "diverged"
     except Exception as error:
         row["status"] = "diverged" if isinstance(error, FloatingPointError) else "failed"
@@ -128,13 +133,21 @@ def finish(folder: Path) -> bool:
     with importing():
         from seqtrain.evaluation.tables import aligned, markdown
 
-    table, files = tabulate(rows), Folder(folder)
+    table, files, unfinished = tabulate(rows), Folder(folder), [row for row in rows if row["status"] not in ENDED]
     with files.open("sweep.csv", "w") as file:
         csv.writer(file).writerows(tabulate(rows, repr))
     with files.open("sweep.md", "w") as file:
         file.write(markdown(table[0], table[1:]) + "\n")
     print("\n".join(["", *aligned(table), "", f"The table is in {folder}/sweep.md and sweep.csv."]))
-    return any(row["status"] not in ("done", "diverged") for row in rows)
+    if any(FOLD in row["swept"] for row in rows):
+        found = cross_validation(rows)
+        files.replace("folds.json", json.dumps(found, indent=1, ensure_ascii=False).encode())
+        print(
+            "\n".join(["", *aligned(over_folds(found)), "", f"Mean ± standard deviation; also in {folder}/folds.json."])
+        )
+    if unfinished:
+        print(f"to go on: {command(resume=folder)}")
+    return bool(unfinished)
 
 
 def gather(folder: Path) -> list[Row]:
@@ -158,3 +171,90 @@ def tabulate(rows: list[Row], format_value: Callable[[float], str] = digits) -> 
         cells = [*(row["overrides"].get(key, "") for key in swept), value, str(row.get("seconds", ""))]
         table.append([*cells, row["status"], row["run"], *(in_brief(row.get("error", ""), 80) for _ in reasons)])
     return table
+
+
+# ---------------------------------------------------------------------------------------------------- cross-validation
+
+
+def of_each_fold(data: dict[str, Any], swept: Sequence[str]) -> str | None:
+    """Returns the override that sweeps over the folds of a cross-validation; None where there is none, or one fold."""
+    if not data.get("folds") or data.get("fold") is not None:
+        return None
+    if "data.folds" in swept:
+        raise UserError("data.folds: give one number, all of whose folds are trained")
+    return f"{FOLD}={','.join(map(str, range(1, data['folds'] + 1)))}"
+
+
+def cross_validation(rows: list[Row]) -> list[Row]:
+    """Returns for each setting beside the fold how many folds are done, and of each metric of each split the mean, the
+    standard deviation (None for a single fold) and the value of each fold."""
+    settings: dict[tuple[tuple[str, str], ...], list[Row]] = {}
+    for row in rows:
+        others = tuple((key, row["overrides"].get(key, "")) for key in row["swept"] if key != FOLD)
+        settings.setdefault(others, []).append(row)
+    found = []
+    for others, jobs in settings.items():
+        done = sorted((job for job in jobs if job["status"] == "done"), key=lambda job: int(job["overrides"][FOLD]))
+        metrics = [json.loads(Folder(Path(job["run"])).read("metrics.json")) for job in done]
+        splits = {split: summary([each[split] for each in metrics]) for split in ("valid", "test", "baseline")
+                  if metrics and all(split in each for each in metrics)}  # fmt: skip
+        found.append({"settings": dict(others), "folds": [job["overrides"][FOLD] for job in done], **splits})
+    return found
+
+
+def summary(scores: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Returns mean, standard deviation and all values of each metric that all folds have."""
+    names = [name for name, value in scores[0].items() if all(is_a(each.get(name), float) for each in scores)
+             and is_a(value, float)]  # fmt: skip
+    values = {name: [each[name] for each in scores] for name in names}
+    return {
+        name: {"mean": mean(some), "std": stdev(some) if len(some) > 1 else None, "values": some}
+        for name, some in values.items()
+    }
+
+
+def over_folds(found: list[Row]) -> list[list[str]]:
+    """Returns header and rows of a table of `cross_validation`."""
+    keys = list(dict.fromkeys(key for row in found for key in row["settings"]))
+    splits = [split for split in ("valid", "test", "baseline") if any(split in row for row in found)]
+    table = [[*keys, "folds", "metric", *splits]]
+    for row in found:
+        for name in dict.fromkeys(name for split in splits for name in row.get(split, {})):
+            cells = [row.get(split, {}).get(name) for split in splits]
+            texts = ["" if cell is None else spread(cell) for cell in cells]
+            table.append([*(row["settings"].get(key, "") for key in keys), str(len(row["folds"])), name, *texts])
+    return table
+
+
+def spread(values: Row) -> str:
+    return digits(values["mean"]) + ("" if values["std"] is None else f" ± {digits(values['std'])}")
+
+
+# ---------------------------------------------------------------------------------------------------- going on
+
+
+def stored_overrides(folder: Path) -> list[str]:
+    """Reads the overrides that a sweep was started with. The folder may be a stranger's: raises `UserError` for one
+    that could name other code than the options that are here."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(Folder(folder).read("multirun.yaml", LARGEST))
+        lines = content["hydra"]["overrides"]["task"]
+        if content["hydra"]["sweeper"]["_target_"] != BASIC_SWEEPER:
+            raise UserError(f"resume={folder}: this sweep has a sweeper of its own, which chooses anew; start it again")
+    except (ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError) as error:
+        raise UserError(f"{folder / 'multirun.yaml'}: damaged ({in_brief(error)})") from None
+    if not is_a(lines, list[str]):
+        raise UserError(f"{folder / 'multirun.yaml'}: damaged (its overrides are no texts)")
+    for line in lines:
+        if "_target_" in line or "\\" in line or "${" in line or line.lstrip("+~").startswith(("hydra", "trust")):
+            raise UserError(f"resume={folder}: {in_brief(line)}: a sweep with such a setting cannot go on; resume each "
+                            "of its jobs")  # fmt: skip
+    return lines
+
+
+def ended(folder: Path) -> set[int]:
+    """Returns the numbers of the jobs that need not run again."""
+    return {int(number) for row in gather(folder) if row["status"] in ENDED
+            and (number := Path(row["run"]).name.partition("-")[0]).isdigit()}  # fmt: skip

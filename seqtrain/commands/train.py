@@ -22,6 +22,7 @@ from seqtrain.commands import calibration
 from seqtrain.commands.assembly import Assembly, Config, baseline_lines
 from seqtrain.commands.origin import Origin
 from seqtrain.commands.run_folder import log_to_run
+from seqtrain.commands.sweep import FOLD
 from seqtrain.config import UserError, in_brief
 from seqtrain.config.quoting import command, resume_command
 from seqtrain.engine import processes
@@ -43,8 +44,8 @@ RSS_UNITS_PER_MIB = 1024**2 if sys.platform == "darwin" else 1024  # getrusage c
 
 
 def train(cfg: Config, folder: Path, resume: bool = False, swept: Sequence[str] | None = None) -> float:
-    """Trains in a run folder, then scores the best weights on the validation split and, except in a sweep, on the test
-    split, and writes `metrics.json`.
+    """Trains in a run folder, then scores the best weights on the validation split and, except in a sweep over other
+    settings than folds, on the test split, and writes `metrics.json`.
 
     swept: the settings that a sweep varies; None: this run is not part of a sweep. Returns the monitored validation
     metric.
@@ -172,7 +173,8 @@ def check_data(checkpoint: Checkpoint, data: str) -> None:
 
 def finish(parts: Assembly, swept: Sequence[str] | None) -> float:
     """Scores the best weights, logs and records the results, and returns the monitored validation metric."""
-    job, task, folder, sweep = parts.job, parts.task, parts.run, swept is not None
+    job, task, folder = parts.job, parts.task, parts.run
+    sweep = swept is not None and swept != [FOLD]  # nothing is chosen among folds: each may be tested
     progress = job.progress
     parts.restore(partial(put_weights, job.model), job.checkpoints.load("best").weights)
     final, found, shown = job.recorder.final(), dict[str, Any](), dict[str, Any]()

@@ -18,6 +18,7 @@ def check_together(config: dict[str, Any]) -> list[str]:
         *batch_size_and_duration(trainer),
         *more_hypotheses_than_beams(decode),
         *longer_than_the_bound(decode),
+        *a_fold_of_those_there_are(config.get("data") or {}),
         *searched_or_sampled(decode),
     ]
 
@@ -93,3 +94,11 @@ def searched_or_sampled(decode: dict[str, Any]) -> list[str]:
     if temperature and decode.get("glossary") is not None:
         problems.append("decode.glossary goes with a search, and decode.temperature draws samples: leave one out")
     return problems
+
+
+def a_fold_of_those_there_are(data: dict[str, Any]) -> list[str]:
+    """A fold is one of several."""
+    folds, fold = data.get("folds"), data.get("fold")
+    if fold is not None and fold > (folds or 0):
+        return [f"data.fold={fold}: " + (f"there are data.folds={folds}" if folds else "add data.folds=10, say")]
+    return []

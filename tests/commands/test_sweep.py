@@ -86,7 +86,7 @@ def test_no_job_at_all_is_a_failure(tmp_path: Path) -> None:
 def test_objective_of_a_job(
     end: Any, direction: str | None, objective: float, status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def train(cfg: dict[str, Any], folder: Path, swept: list[str]) -> float:
+    def train(cfg: dict[str, Any], folder: Path, resume: bool, swept: list[str]) -> float:
         assert swept == ["model"]
         if isinstance(end, Exception):
             raise end
@@ -266,3 +266,91 @@ def test_a_record_of_a_stranger_is_not_believed(content: str, tmp_path: Path) ->
     (tmp_path / "job.json").write_text(content)
     assert sweep.read(tmp_path) == {"overrides": {}, "swept": [], "status": "killed", "value": None}
     assert sweep.objective(tmp_path) == math.inf
+
+
+# ---------------------------------------------------------------------------------------------------- cross-validation
+
+
+def fold(place: Path, number: int, accuracy: float | None, size: str = "1") -> None:
+    folder = place / f"{number}-x"
+    folder.mkdir()
+    done = {"monitor": "accuracy", "direction": "max", "status": "done", "value": accuracy}
+    overrides = {"size": size, "data.fold": str(number + 1)}
+    swept = ["size", "data.fold"]
+    sweep.write(folder, {"overrides": overrides, "swept": swept, "status": "killed"} | (done if accuracy else {}))
+    if accuracy:
+        scores = {"valid": {"accuracy": accuracy / 2}, "test": {"accuracy": accuracy, "note": "text"}}
+        (folder / "metrics.json").write_text(json.dumps(scores | {"baseline": {"name": "x", "accuracy": 0.5}}))
+
+
+def test_mean_and_deviation_over_the_folds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, (accuracy, size) in enumerate([(0.6, "1"), (0.8, "1"), (0.9, "2"), (None, "2")]):
+        fold(tmp_path, number, accuracy, size)
+    assert sweep.finish(tmp_path)
+    one, other = sorted(json.loads((tmp_path / "folds.json").read_text()), key=lambda row: row["settings"]["size"])
+    assert one["test"]["accuracy"] == {
+        "mean": pytest.approx(0.7),
+        "std": pytest.approx(0.02**0.5),
+        "values": [0.6, 0.8],
+    }
+    assert one["baseline"].keys() == {"accuracy"}
+    assert (other["folds"], other["test"]["accuracy"]["std"]) == (["3"], None)
+    shown = capsys.readouterr().out
+    assert re.search(r"^1 +2 +accuracy +0\.3500 ± 0\.07071 +0\.7000 ± 0\.1414 +0\.5000 ± 0\.000$", shown, re.MULTILINE)
+    assert f"to go on: seqtrain resume={tmp_path}" in shown
+
+
+SHORT_FOLDS = ["task=sentiment", "data.size=40", "data.valid_size=10", "data.test_size=10", "data.folds=2",
+               "model.hidden_size=4", "model.embedding_size=4", "trainer.batch_size=4", "device=cpu"]  # fmt: skip
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_an_interrupted_cross_validation_goes_on(
+    jobs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_log: None
+):
+    """The fold that is done stays, the one that was killed goes on, and each is tested."""
+    with command(
+        [*SHORT_FOLDS, "trainer.epochs=300", "trainer.save_every=5", "hydra.sweep.dir=S"], tmp_path
+    ) as process:
+        wait_for(lambda: any(tmp_path.glob("S/0-*/checkpoints/last")))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(60)
+    content = (tmp_path / "S" / "multirun.yaml").read_text().replace("trainer.epochs=300", "trainer.epochs=1")
+    (tmp_path / "S" / "multirun.yaml").write_text(content)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["resume=S", f"jobs={jobs}"]) == 0
+    (found,) = json.loads((tmp_path / "S" / "folds.json").read_text())
+    assert found["folds"] == ["1", "2"]
+    assert len(found["test"]["accuracy"]["values"]) == 2
+    before = [path.stat().st_mtime_ns for path in sorted(tmp_path.glob("S/*/metrics.json"))]
+    assert cli.main(["resume=S"]) == 0
+    assert [path.stat().st_mtime_ns for path in sorted(tmp_path.glob("S/*/metrics.json"))] == before
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ("[hydra.callbacks.x._target_=os.system]", "cannot go on"),
+        ("['model={_target_: os.system}']", "cannot go on"),
+        ("[trust=true]", "cannot go on"),
+        ("[1]", "damaged"),
+        ("x", "damaged"),
+    ],
+)
+def test_a_hostile_sweep_cannot_name_code(lines: str, problem: str, tmp_path: Path) -> None:
+    sweeper = f"sweeper: {{_target_: {sweep.BASIC_SWEEPER}}}"
+    (tmp_path / "multirun.yaml").write_text(f"hydra:\n  {sweeper}\n  overrides: {{task: {lines}}}\n")
+    with pytest.raises(UserError, match=problem):
+        sweep.stored_overrides(tmp_path)
+
+
+def test_folds_of_series_are_refused(capsys: pytest.CaptureFixture[str], own_log: None) -> None:
+    assert cli.main(["mode=inspect", "task=forecasting", "data.folds=3"]) == 2
+    assert "time series have an order to be kept" in capsys.readouterr().err
+
+
+def test_a_fold_must_be_one_of_those_there_are(capsys: pytest.CaptureFixture[str], own_log: None) -> None:
+    assert cli.main(["data.folds=3", "data.fold=4"]) == 2
+    assert "data.fold=4: there are data.folds=3" in capsys.readouterr().err
+    assert cli.main(["data.fold=4"]) == 2
+    assert "data.fold=4: add data.folds=10, say" in capsys.readouterr().err
