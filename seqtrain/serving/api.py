@@ -249,7 +249,7 @@ def make_app(answers: Answers, settings: Mapping[str, Any], hosts: Sequence[str]
 
     @app.post("/api/stream", responses=ERRORS, response_class=StreamingResponse)
     async def stream(ask: AskOne) -> Response:
-        """Answers an input as it is written, by server-sent events: `text`, then `answer` or `error`."""
+        """Answers an input as it is written, by server-sent events: text, then answer or error."""
         return StreamingResponse(await service.stream(ask), media_type="text/event-stream")
 
     @app.post("/api/file", responses=ERRORS, response_class=Response)

@@ -3,6 +3,7 @@
 import { colour, glow, make, svg } from "./dom.js";
 
 const LEAST = 0.04; // a weight that is drawn
+const HINT = "Point at the answer, or walk along it with the arrow keys, to see where the model looked.";
 
 export function attention(about, input, answer) {
   const { sources, targets, weights } = answer.attention;
@@ -16,7 +17,7 @@ export function attention(about, input, answer) {
     const from = items(sources, "sources", input.text());
     const curves = svg("svg", { "aria-hidden": "true" });
     look = (row, item) => {
-      [...from.children].forEach((span, i) => { span.style.background = row ? glow(Math.sqrt(row[i]) * 0.8) : ""; });
+      [...from.children].forEach((span, i) => { span.style.background = row ? glow(Math.sqrt(row[i]) * 0.5) : ""; });
       curves.replaceChildren(...(row ? lines(place, from, item, row) : []));
     };
     place.append(from, to, curves);
@@ -29,17 +30,17 @@ export function attention(about, input, answer) {
     item.addEventListener("blur", off);
   });
   walk(to);
-  return [place, make("p", { className: "hint" }, "Point at the answer, or walk along it with the arrow keys, to see where the model looked.")];
+  return [place, make("p", { className: "hint" }, HINT)];
 }
 
 // Items as spans, with blanks between them where the text has them and the items have not.
 function items(found, name, text) {
   const whole = found.at(-1) === "⏎" ? found.slice(0, -1) : found;
   const apart = whole.join("").length < text.trim().length;
-  const place = make("div", { className: `text ${name}` });
+  const place = make("div", { className: `text ${name}`, dir: "auto" });
   found.forEach((item, i) => {
     const end = item === "⏎" && i === found.length - 1;
-    place.append(make("span", { className: end ? "item end" : "item" }, item));
+    place.append(make("span", { className: end ? "item end" : "item" }, i ? item : item.trimStart() || item));
     if (apart) place.append(" ");
   });
   return place;
@@ -55,7 +56,10 @@ function lines(place, from, item, row) {
     const middle = (b + y) / 2;
     return [svg("path", {
       d: `M${a} ${b} C${a} ${middle} ${x} ${middle} ${x} ${y}`,
-      fill: "none", stroke: colour("--accent"), "stroke-width": 1 + 2.5 * row[i], "stroke-opacity": 0.25 + 0.75 * row[i],
+      fill: "none",
+      stroke: colour("--accent"),
+      "stroke-width": 1 + 2.5 * row[i],
+      "stroke-opacity": 0.25 + 0.75 * row[i],
     })];
   });
 }

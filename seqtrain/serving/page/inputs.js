@@ -1,5 +1,5 @@
-// What goes in. Each widget has its `elements`, perhaps `controls`, `read()`, which makes the body of a request, and what
-// the answer is drawn with: `text()`, `given`, or `look(weights)`, which shows where a model looks.
+// What goes in. Each widget has its `elements`, perhaps `controls`, `read()`, which makes the body of a request, and
+// what an answer is drawn with: `text()`, or `look(weights, sources)`, which shows where a model looks.
 
 import { base64, colour, glow, labelled, make, sharp, slider } from "./dom.js";
 import { Pad } from "./pad.js";
@@ -21,11 +21,16 @@ export function chosen(about, writes, complain) {
   return text(about);
 }
 
+function field(placeholder, more = {}) {
+  return make("textarea", { placeholder, spellcheck: false, dir: "auto", ...more });
+}
+
 function text(about) {
   const [name, hint] = HINTS[about.kind] ?? ["Input", ""];
-  const area = make("textarea", { placeholder: about.reads === "numbers" ? "1.5, 2, 3" : hint, spellcheck: false });
+  const numbers = about.reads === "numbers";
+  const area = field(numbers ? "1.5, 2, 3" : hint);
   return {
-    elements: [labelled(about.reads === "numbers" ? "Numbers" : name, area)],
+    elements: [labelled(numbers ? "Numbers" : name, area)],
     text: () => area.value,
     read() {
       if (!area.value.trim()) throw new Error("There is nothing to answer yet.");
@@ -40,14 +45,15 @@ function sampling(about) {
   const value = about.temperature || (about.kind === "music" ? 1 : 0.8);
   const [heat, temperature] = slider("Temperature", { min: 0, max: 2, step: 0.05, value });
   const frames = about.kind === "music";
-  const [size, length] = slider(frames ? "Frames" : "Longest", { min: 8, max: 1000, step: 8, value: frames ? 96 : 400 });
-  const decode = () => ({ temperature: Number(temperature.value), [frames ? "length" : "max_length"]: Number(length.value) });
+  const [name, key, items] = frames ? ["Frames", "length", 96] : ["Longest", "max_length", 400];
+  const [size, length] = slider(name, { min: 8, max: 1000, step: 8, value: items });
+  const decode = () => ({ temperature: Number(temperature.value), [key]: Number(length.value) });
   return { controls: [heat, size], decode };
 }
 
 function prompt(about) {
   const { controls, decode } = sampling(about);
-  const area = make("textarea", { placeholder: "Nothing, or the beginning", spellcheck: false });
+  const area = field("Nothing, or the beginning");
   const labels = about.labels?.length
     ? make("select", {}, ...about.labels.map((label) => make("option", { value: label }, label))) : null;
   return {
@@ -60,7 +66,7 @@ function prompt(about) {
 
 function notes(about, complain) {
   const { controls, decode } = sampling(about);
-  const area = make("textarea", { className: "code", placeholder: "Nothing, or frames: C4+E4+G4 C4+F4+A4", spellcheck: false });
+  const area = field("Nothing, or frames: C4+E4+G4 C4+F4+A4", { className: "code" });
   let dropped = null;
   const zone = drop("Or drop a MIDI or ABC file here", about.endings, async (file) => {
     dropped = file ? base64(new Uint8Array(await file.arrayBuffer())) : null;
@@ -106,8 +112,7 @@ export function drop(text, endings, use, complain) {
 }
 
 function series(about, complain) {
-  const area = make("textarea", { className: "code", rows: 9, spellcheck: false,
-    placeholder: `${about.columns.join(",")}\n… at least ${about.context} rows` });
+  const area = field(`${about.columns.join(",")}\n… at least ${about.context} rows`, { className: "code", rows: 9 });
   const zone = drop(`Or drop a CSV file here: ${about.columns.join(", ")}`, [".csv", ".txt"], async (file) => {
     if (file) area.value = await file.text();
   }, complain);
@@ -146,8 +151,9 @@ function recording(about, complain) {
     draw();
   };
   window.addEventListener("resize", () => bytes && draw());
+  const zone = drop("Drop a recording here (WAV), or record one", about.endings, use, complain);
   return {
-    elements: [drop("Drop a recording here (WAV), or record one", about.endings, use, complain), recorder(use, complain), shown],
+    elements: [zone, recorder(use, complain), shown],
     look(row) { weights = row; draw(); },
     read() {
       if (!bytes) throw new Error("There is no recording yet.");

@@ -15,7 +15,7 @@ export function show(about, input, place, answer) {
 
 function drawn(about, input, answer) {
   if (about.kind === "series") return forecast(about, input.text(), answer);
-  if (answer.scores) return bars(answer.scores);
+  if (answer.scores) return bars(answer);
   if (Array.isArray(answer.output)) return tags(input.text(), answer.output);
   const text = written(about, input, answer.output);
   const shown = answer.attention ? attention(about, input, answer) : [text];
@@ -26,9 +26,12 @@ function drawn(about, input, answer) {
 function written(about, input, output) {
   if (about.kind === "music") return roll(output);
   const begin = about.kind === "pairs" || !input.text ? "" : input.text();
-  const text = make("div", { className: `text${about.kind === "abc" ? " code" : ""}` });
-  if (begin && output.startsWith(begin)) text.append(make("span", { className: "given" }, begin), output.slice(begin.length));
-  else text.append(output || "(nothing)");
+  const text = make("div", { className: `text${about.kind === "abc" ? " code" : ""}`, dir: "auto" });
+  if (begin && output.startsWith(begin)) {
+    text.append(make("span", { className: "given" }, begin), output.slice(begin.length));
+  } else {
+    text.append(output || "(nothing)");
+  }
   return text;
 }
 
@@ -43,16 +46,17 @@ export function showWritten(about, input, place, text) {
 
 function nBest(answer) {
   if (!answer.n_best) return [];
-  const rows = answer.n_best.map((one) => make("tr", {}, make("td", {}, String(one.output)), make("td", {}, one.log_prob.toFixed(2))));
+  const rows = answer.n_best.map(({ output, log_prob }) => make("tr", {},
+    make("td", {}, String(output)), make("td", {}, log_prob.toFixed(2))));
   return [make("details", {}, make("summary", {}, "Other outputs"), make("table", {}, ...rows))];
 }
 
-function bars(scores) {
+function bars({ output, scores }) {
   const sorted = Object.entries(scores).sort(([, a], [, b]) => b - a);
-  const list = (some) => make("div", { className: "bars" }, ...some.flatMap(([name, share], i) => {
+  const list = (some) => make("div", { className: "bars" }, ...some.flatMap(([name, share]) => {
     const fill = make("div");
     fill.style.width = `${100 * share}%`;
-    const best = name === sorted[0][0] ? " best" : "";
+    const best = name === output ? " best" : "";
     return [
       make("span", { className: `name${best}` }, name),
       make("div", { className: "bar", ariaHidden: "true" }, fill),
@@ -61,7 +65,8 @@ function bars(scores) {
   }));
   const rest = sorted.slice(SHOWN);
   const more = rest.length ? [make("details", {}, make("summary", {}, `${rest.length} other labels`), list(rest))] : [];
-  return [list(sorted.slice(0, SHOWN)), ...more];
+  const label = make("p", { className: "text label", dir: "auto" }, output || "no label is sure enough");
+  return [label, list(sorted.slice(0, SHOWN)), ...more];
 }
 
 function tokens(text) {

@@ -8,7 +8,8 @@ export class Pad {
     this.strokes = strokes;
     this.lines = [];
     this.seen = null; // where a model looked
-    this.canvas = make("canvas", { className: "pad", tabIndex: 0, role: "img", ariaLabel: "Field to write on; Escape clears it" });
+    const name = "Field to write on; Escape clears it";
+    this.canvas = make("canvas", { className: "pad", tabIndex: 0, role: "img", ariaLabel: name });
     this.buttons = make("div", { className: "row" },
       this.button("Undo", () => this.lines.pop()), this.button("Clear", () => { this.lines = []; }));
     this.canvas.addEventListener("pointerdown", (event) => {

@@ -39,25 +39,25 @@ function ofLine(about, text, answer) {
   return about.targets.map((name, channel) => {
     const numbers = (some) => some.map((value) => Number((Array.isArray(value) ? value[channel] : value) ?? NaN));
     const [history, forecast] = [numbers(list), numbers(answer.output)];
-    return { name, dates: [...history, ...forecast].map((_, i) => String(i + 1 - history.length)), history, forecast, interval: null };
+    const dates = [...history, ...forecast].map((_, i) => String(i + 1 - history.length));
+    const ends = answer.lower && [numbers(answer.lower), numbers(answer.upper)];
+    return { name, dates, history, forecast, interval: ends ? ends[0].map((low, i) => [low, ends[1][i]]) : null };
   });
 }
 
-// The widest pair of columns beside a target that bound it: [low, high] a row.
+// [lower, upper] of each row, where there is an interval; with several targets, columns begin with the target's name.
 function interval(rows, target) {
-  const names = Object.keys(rows[0] ?? {}).filter((name) => name !== target && name.startsWith(target));
-  if (names.length < 2) return null;
-  return rows.map((row) => {
-    const values = names.map((name) => Number(row[name])).filter(Number.isFinite);
-    return [Math.min(...values), Math.max(...values)];
-  });
+  const prefix = `${target}_lower` in rows[0] ? `${target}_` : "";
+  return `${prefix}lower` in rows[0] ? rows.map((row) => [row[`${prefix}lower`], row[`${prefix}upper`]]) : null;
 }
 
 // CSV with quotes, as objects by the header.
 function parse(text) {
   const rows = text.replace(/\r\n?/g, "\n").trim().split("\n").map((line) => {
     const cells = [];
-    line.replace(/(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g, (_, quoted, bare) => cells.push(quoted?.replaceAll('""', '"') ?? bare));
+    for (const [, quoted, bare] of line.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g)) {
+      cells.push(quoted?.replaceAll('""', '"') ?? bare);
+    }
     return cells;
   });
   const [header, ...rest] = rows;
@@ -96,9 +96,11 @@ function drawn({ name, dates, history, forecast, interval }) {
   }
   plot.append(svg("line", { class: "now", x1: x(from - 0.5), x2: x(from - 0.5), y1: TOP, y2: HEIGHT - BOTTOM }));
   plot.append(svg("path", { class: "history", d: path(history, 0) }));
-  const joined = last >= 0 ? `M${x(last)} ${y(history[last])}${path(forecast, from).replace("M", "L")}` : path(forecast, from);
+  const ahead = path(forecast, from);
+  const joined = last < 0 ? ahead : `M${x(last)} ${y(history[last])}${ahead.replace("M", "L")}`;
   plot.append(svg("path", { class: "forecast", d: joined }));
-  forecast.forEach((value, i) => plot.append(svg("circle", { class: "mark", cx: x(from + i), cy: y(value), r: forecast.length > 60 ? 1.5 : 3 },
+  forecast.forEach((value, i) => plot.append(svg("circle",
+    { class: "mark", cx: x(from + i), cy: y(value), r: forecast.length > 60 ? 1.5 : 3 },
     svg("title", {}, `${dates[from + i]}: ${value}`))));
   const legend = [make("span", {}, make("i"), "history"), make("span", {}, make("i", { className: "f" }), "forecast")];
   if (interval) legend.push(make("span", {}, make("i", { className: "b" }), "interval"));
@@ -115,7 +117,8 @@ function steps(low, high) {
 }
 
 function short(number) {
-  return Math.abs(number) >= 1e6 || (number && Math.abs(number) < 1e-3) ? number.toExponential(1) : String(Number(number.toPrecision(6)));
+  const size = Math.abs(number);
+  return size >= 1e6 || (size && size < 1e-3) ? number.toExponential(1) : String(Number(number.toPrecision(6)));
 }
 
 function table(answer) {

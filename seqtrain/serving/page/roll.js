@@ -12,7 +12,8 @@ function pitch(name) {
 export function roll(text) {
   const frames = text.split(/\s+/).filter(Boolean).map((word) => (word === "." ? [] : word.split("+").map(pitch)));
   const keys = frames.flat().filter((key) => key !== null);
-  const canvas = make("canvas", { className: "roll", role: "img", ariaLabel: `A piano roll of ${frames.length} frames` });
+  const name = `A piano roll of ${frames.length} frames`;
+  const canvas = make("canvas", { className: "roll", role: "img", ariaLabel: name });
   const draw = () => {
     const [context, width, height] = sharp(canvas);
     const low = Math.min(...keys, 60) - 2, high = Math.max(...keys, 72) + 2;
