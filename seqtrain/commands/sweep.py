@@ -126,7 +126,7 @@ def monitor(folder: Path) -> Row:
 
 
 def finish(folder: Path) -> bool:
-    """Prints the table of a sweep, writes sweep.csv and sweep.md, and returns whether any job failed."""
+    """Prints the table of a sweep, writes sweep.csv, sweep.md and figures, and returns whether any job failed."""
     rows = gather(folder)
     if not rows:
         return True
@@ -138,7 +138,8 @@ def finish(folder: Path) -> bool:
         csv.writer(file).writerows(tabulate(rows, repr))
     with files.open("sweep.md", "w") as file:
         file.write(markdown(table[0], table[1:]) + "\n")
-    print("\n".join(["", *aligned(table), "", f"The table is in {folder}/sweep.md and sweep.csv."]))
+    drawn = ", with figures in figures" if draw(rows, folder) else ""
+    print("\n".join(["", *aligned(table), "", f"The table is in {folder}/sweep.md and sweep.csv{drawn}."]))
     if any(FOLD in row["swept"] for row in rows):
         found = cross_validation(rows)
         files.replace("folds.json", json.dumps(found, indent=1, ensure_ascii=False).encode())
@@ -148,6 +149,34 @@ def finish(folder: Path) -> bool:
     if unfinished:
         print(f"to go on: {command(resume=folder)}")
     return bool(unfinished)
+
+
+def draw(rows: list[Row], folder: Path) -> bool:
+    """Draws which settings led to which result, for TensorBoard and as files. Returns whether there is anything to
+    see. rows: the best first."""
+    done = [row for row in rows if row["value"] is not None and math.isfinite(row["value"])]
+    if not (keys := swept(done)) or len(done) < 2:
+        return False
+    with importing():
+        from seqtrain.engine.recorder import Recorder
+        from seqtrain.evaluation import sweep_plots
+
+    settings = {key: [row["overrides"].get(key, "") for row in done] for key in keys}
+    results, metric = [row["value"] for row in done], f"valid {done[0].get('monitor', 'value')}"
+    recorder = Recorder(folder, 0)
+    figures = {
+        "sweep parallel coordinates": sweep_plots.parallel_coordinates(settings, results, metric),
+        "sweep by setting": sweep_plots.by_setting(settings, results, metric),
+    }
+    recorder.show(0, figures, keep=True)
+    recorder.close()
+    return True
+
+
+def swept(rows: list[Row]) -> list[str]:
+    """The settings that differ between jobs."""
+    keys = dict.fromkeys(key for row in rows for key in row["overrides"])
+    return [key for key in keys if len({row["overrides"].get(key) for row in rows}) > 1]
 
 
 def gather(folder: Path) -> list[Row]:
@@ -161,14 +190,13 @@ def gather(folder: Path) -> list[Row]:
 def tabulate(rows: list[Row], format_value: Callable[[float], str] = digits) -> list[list[str]]:
     """Returns header and rows of a table: the overrides that differ, the monitor, seconds, status, folder, and the
     reason of failures."""
-    keys = list(dict.fromkeys(key for row in rows for key in row["overrides"]))
-    swept = [key for key in keys if len({row["overrides"].get(key) for row in rows}) > 1] or keys
+    keys = swept(rows) or list(rows[0]["overrides"])
     name = next((row["monitor"] for row in rows if row.get("monitor")), "value")
     reasons = ["reason"] if any(row.get("error") for row in rows) else []
-    table = [[*swept, name, "seconds", "status", "run", *reasons]]
+    table = [[*keys, name, "seconds", "status", "run", *reasons]]
     for row in rows:
         value = "" if row["value"] is None else format_value(row["value"])
-        cells = [*(row["overrides"].get(key, "") for key in swept), value, str(row.get("seconds", ""))]
+        cells = [*(row["overrides"].get(key, "") for key in keys), value, str(row.get("seconds", ""))]
         table.append([*cells, row["status"], row["run"], *(in_brief(row.get("error", ""), 80) for _ in reasons)])
     return table
 

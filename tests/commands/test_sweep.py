@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -65,6 +66,23 @@ def test_a_dead_job_is_in_the_table(tmp_path: Path) -> None:
     (tmp_path / "2-x" / "job.json").write_text('{"overrides": {"lr"')
     assert sweep.finish(tmp_path)
     assert [row["status"] for row in sweep.gather(tmp_path)] == ["done", "killed", "killed"]
+
+
+def test_figures_show_which_settings_led_to_which_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for i, (size, rate, backbone) in enumerate(product(("64", "128"), ("1e-4", "3e-3"), ("gru", "lstm"))):
+        job(tmp_path, i, i / 10, direction="min", size=size, rate=rate, backbone=backbone)
+    job(tmp_path, 9, None, "diverged", size="64")
+    sweep.finish(tmp_path)
+    assert "with figures in figures" in capsys.readouterr().out
+    names = ("sweep-parallel-coordinates.png", "sweep-by-setting.png")
+    assert all((tmp_path / "figures" / name).read_bytes().startswith(b"\x89PNG") for name in names)
+    assert len([*tmp_path.glob("events.*")]) == 1
+
+
+def test_one_job_has_no_figure(tmp_path: Path) -> None:
+    job(tmp_path, 0, 1.0)
+    sweep.finish(tmp_path)
+    assert not (tmp_path / "figures").exists()
 
 
 def test_no_job_at_all_is_a_failure(tmp_path: Path) -> None:
