@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import signal
 import socket
+from errno import EADDRINUSE
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ def serve(cfg: Config, checkpoint: Path) -> None:
 
 def names(host: str) -> tuple[str, ...]:
     """How a server on this loopback address may be called."""
-    return ("127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host)
+    own = f"[{host}]" if ":" in host else host
+    return tuple(dict.fromkeys(["localhost", "127.0.0.1", "[::1]", own]))
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -74,7 +76,7 @@ def listening(host: str, port: int) -> socket.socket:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
-        cure = "; serve.port=0 takes a free one" if port else ""
+        cure = "; serve.port=0 takes a free one" if error.errno == EADDRINUSE else ""
         raise UserError(
             f"serve.host={host} serve.port={port}: {str(error.strerror).partition(' (')[0]}{cure}"
         ) from None

@@ -117,7 +117,7 @@ function series(about, complain) {
     if (file) area.value = await file.text();
   }, complain);
   return {
-    elements: [labelled(`Table, or a line of the last ${about.context} values`, area), zone],
+    elements: [labelled(about.id ? "Table" : `Table, or a line of the last ${about.context} values`, area), zone],
     text: () => area.value,
     read() {
       if (!area.value.trim()) throw new Error("There is no table yet.");
