@@ -74,7 +74,7 @@ def output(command: str, folder: Path, package: Path = ROOT) -> str:
 
 
 def trains(command: str) -> bool:
-    return command.startswith("seqtrain ") and not re.search(r"mode=|resume=RUN|--help|--cfg", command)
+    return command.startswith("seqtrain ") and not re.search(r"mode=|resume=(?!auto)|--help|--cfg", command)
 
 
 def shortened(command: str) -> str:

@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from seqtrain.codecs.prepared import Text, key_of
 from seqtrain.config import UserError, build, locate
 from seqtrain.config.sources import ROOT
-from seqtrain.contract import Batching, Spec
+from seqtrain.contract import Batching, Free, Spec
 from seqtrain.decoding.decoder import Decoder
 from seqtrain.engine.average import Average
 from seqtrain.engine.checkpoint import Checkpoint, Checkpoints, put_weights, weights_of
@@ -270,6 +270,9 @@ class Assembly:
     def decoder(self) -> Decoder:
         precision = settle_precision("decode.precision", self.cfg["decode"]["precision"], self.device)
         options = self.cfg["decode"] | {"precision": precision, "glossary": self.glossary}
+        n_best, beam_size = options["n_best"], options["beam_size"]
+        if isinstance(self.unfitted_task.form, Free) and n_best > beam_size and not options["temperature"]:
+            raise UserError(f"decode.n_best={n_best} needs as large a beam, and decode.beam_size is {beam_size}")
         decoder = Decoder(**options, seed=self.cfg["seed"])
         return replace(decoder, wrap=Recorded) if self.device.type == "cpu" else decoder
 

@@ -16,7 +16,6 @@ def check_together(config: dict[str, Any]) -> list[str]:
         *too_many_processes(config),
         *input_and_name(config),
         *batch_size_and_duration(trainer),
-        *more_hypotheses_than_beams(decode),
         *longer_than_the_bound(decode),
         *a_fold_of_those_there_are(config.get("data") or {}),
         *searched_or_sampled(decode),
@@ -66,14 +65,6 @@ def batch_size_and_duration(trainer: dict[str, Any]) -> list[str]:
     if {"epochs", "max_steps"} <= trainer.keys() and trainer["epochs"] is None and trainer["max_steps"] is None:
         problems.append("one of trainer.epochs and trainer.max_steps must be set: neither says when training ends")
     return problems
-
-
-def more_hypotheses_than_beams(decode: dict[str, Any]) -> list[str]:
-    """Beam search cannot return more hypotheses than its beam holds; sampling (a temperature) can."""
-    n_best, beam_size = decode.get("n_best", 1), decode.get("beam_size", 1)
-    if n_best > beam_size and not decode.get("temperature"):
-        return [f"decode.n_best={n_best} needs as large a beam, and decode.beam_size is {beam_size}"]
-    return []
 
 
 def longer_than_the_bound(decode: dict[str, Any]) -> list[str]:

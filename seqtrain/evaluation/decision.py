@@ -70,7 +70,7 @@ class Rule:
             if isinstance(value, tuple) and label not in found:
                 goal = " ".join(map(str, value))
                 raise UserError(f"task.thresholds.{label}={goal} is found when training ends, and this run has no such "
-                                "threshold; give a number")  # fmt: skip
+                                "threshold; give a number, by thresholds.csv")  # fmt: skip
         limits = {label: found[label] if isinstance(value, tuple) else value for label, value in values.items()}
         self.limits = np.array([limits.get(name, np.nan) for name in names], float)
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 MOST_ITEMS = 100  # of a source or an output in an attention map
 MOST_CLASSES = 60  # of a confusion matrix
 MOST_WORDS = 30  # of a sentence
-MOST_CLASSES_WITH_COUNTS = 20  # of a confusion matrix; in a larger one there is no room to print them
+MOST_COUNTS = 1000  # that are written into small cells of a confusion matrix; more are no more to be read than colors
+FEW_CLASSES = 20  # of a confusion matrix whose cells are large
 
 
 def new(width: float, height: float, panels: int = 1, rows: int = 1, **stacked: Any) -> tuple[Figure, Any]:
@@ -143,25 +144,32 @@ def written(points: np.ndarray, ends: np.ndarray, items: Sequence[str], weights:
 
 
 def confusion(counts: np.ndarray, labels: Sequence[str]) -> Figure:
-    """Draws a confusion matrix: counts by true class (row) and output (column), colored by the share of the row. The
-    rarest of more than `MOST_CLASSES` classes are drawn as one."""
-    counts, labels = merge_rare(counts, labels)
+    """Draws a confusion matrix: counts by true class (row) and output (column), colored by the share of the row, by its
+    root, so that rare confusions can be seen. Of more than `MOST_CLASSES` classes, those with few errors are drawn as
+    one."""
+    from matplotlib.colors import PowerNorm
+
+    counts, labels = merge_clear(counts, labels)
     labels, style = legible(labels)  # as the fonts here can draw them, and the font to draw them with
-    few = len(labels) <= MOST_CLASSES_WITH_COUNTS
+    few = len(labels) <= FEW_CLASSES
     cell_size, rotation = (0.5, {"rotation": 45, "ha": "right"}) if few else (0.22, {"rotation": 90})
     style["fontsize"] = 10 if few else 8
     side = 1.2 + 0.08 * max(map(len, labels)) + cell_size * len(labels)  # inches: margins, letters, cells
     figure, axes = new(side + 0.8, side)  # 0.8 for the bar of the colors
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    if few:
-        for (row, column), count in np.ndenumerate(counts):
-            color = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, brief(int(count)), ha="center", va="center", color=color, fontsize=9)
+    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
+    cells = np.argwhere(counts)
+    for row, column in cells if few or len(cells) <= MOST_COUNTS else ():
+        color = "white" if shares[row, column] > 0.3 else "black"
+        count = brief(int(counts[row, column]))
+        axes.text(column, row, count, ha="center", va="center", color=color, fontsize=9 if few else 5.5)
     axes.set_xticks(range(len(labels)), labels, **rotation, **style)
     axes.set_yticks(range(len(labels)), labels, **style)
+    for line in np.arange(4.5, len(labels) - 1, 5) if not few else ():  # which lead the eye to the labels
+        axes.axhline(line, color="0.8", linewidth=0.5)
+        axes.axvline(line, color="0.8", linewidth=0.5)
     axes.set(xlabel="output", ylabel="label")
-    figure.colorbar(image, ax=axes, label="share of the row", shrink=0.8, aspect=30, ticks=[0, 0.5, 1])
+    figure.colorbar(image, ax=axes, label="share of the row", shrink=0.8, aspect=30, ticks=[0, 0.1, 0.5, 1])
     return figure
 
 
@@ -193,19 +201,19 @@ def precision_recall(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Fig
     return figure
 
 
-def merge_rare(counts: np.ndarray, labels: Sequence[str]) -> tuple[Any, list[str]]:
-    """Returns a confusion matrix of at most `MOST_CLASSES` classes and their labels; the last class stands for all that
-    are rarer than the others."""
+def merge_clear(counts: np.ndarray, labels: Sequence[str]) -> tuple[Any, list[str]]:
+    """Returns a confusion matrix of at most `MOST_CLASSES` classes and their labels: those with the most errors, and of
+    equal ones the most frequent; the last class stands for all others."""
     if len(labels) <= MOST_CLASSES:
         return counts, list(labels)
-    by_frequency = np.argsort(-counts.sum(1), kind="stable")
-    frequent = np.sort(by_frequency[: MOST_CLASSES - 1])
-    new_class = np.full(len(labels), len(frequent))
-    new_class[frequent] = np.arange(len(frequent))
-    names = [str(labels[i]) for i in frequent]
+    errors = counts.sum(0) + counts.sum(1) - 2 * np.diag(counts)
+    shown = np.sort(np.lexsort((-counts.sum(1), -errors))[: MOST_CLASSES - 1])
+    new_class = np.full(len(labels), len(shown))
+    new_class[shown] = np.arange(len(shown))
+    names = [str(labels[i]) for i in shown]
     merged = np.zeros((MOST_CLASSES, MOST_CLASSES), counts.dtype)
     np.add.at(merged, (new_class[:, None], new_class), counts)
-    return merged, [*names, f"{len(labels) - len(frequent)} rarer"]
+    return merged, [*names, f"{len(labels) - len(shown)} others"]
 
 
 def brief(count: int) -> str:

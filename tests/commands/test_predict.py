@@ -330,6 +330,12 @@ def test_types_of_columns_are_kept_from_parquet_to_parquet(runs: dict[str, Path]
     assert found[[*table.columns]].dtypes.astype(str).tolist() == table.dtypes.astype(str).tolist()
 
 
+def test_more_outputs_than_the_beam_holds_are_refused(runs: dict[str, Path]):
+    cfg = config(runs, "translation")
+    with pytest.raises(UserError, match=r"decode\.n_best=9 needs as large a beam, and decode\.beam_size is 2"):
+        _ = Loaded(cfg | {"decode": cfg["decode"] | {"n_best": 9}}, runs["translation"]).decoder
+
+
 def test_several_outputs_stand_in_a_column(runs: dict[str, Path], tmp_path: Path):
     decode = config(runs, "translation")["decode"] | {"n_best": 2}
     found = predict(runs, "translation", b"source\n3 May 2021\n", tmp_path, name="in.csv", decode=decode)

@@ -96,13 +96,21 @@ def test_invisible_letters_are_shown_where_they_stand_alone():
 def test_the_matrix_of_many_classes_is_of_bearable_size(monkeypatch: pytest.MonkeyPatch):
     counts = np.arange(70 * 70).reshape(70, 70)
     figure = plots.confusion(counts, [str(i) for i in range(70)])
-    assert labels(figure) == [*map(str, range(11, 70)), "11 rarer"]  # the first have the fewest
+    assert labels(figure) == [*map(str, range(11, 70)), "11 others"]  # the first have the fewest
     image = figure.axes[0].images[0].get_array()
     assert image is not None
     assert image[-1, -1] == pytest.approx(counts[:11, :11].sum() / counts[:11].sum())
     assert not figure.axes[0].texts
     assert figure.axes[1].get_ylabel() == "share of the row"
     assert pixels(figure) < 2200
+
+
+def test_of_many_classes_those_with_errors_are_drawn_and_counted():
+    counts = 20 * np.eye(70, dtype=int)
+    counts[3, 5] = 4
+    figure = plots.confusion(counts, [str(i) for i in range(70)])
+    assert {"3", "5"} < set(labels(figure))
+    assert "4" in {text.get_text() for text in figure.axes[0].texts}
 
 
 def test_counts_are_brief():
