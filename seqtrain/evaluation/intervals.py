@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -33,23 +33,30 @@ def thinned(count: int, values: int) -> Int[np.ndarray, " N"]:
 
 
 def corrections(
-    levels: Sequence[float], errors: Iterable[Float[np.ndarray, "N T C"]], channels: Int[np.ndarray, "N C"]
+    levels: Sequence[float],
+    errors: Callable[[int], Float[np.ndarray, "N T C"]],
+    channels: Int[np.ndarray, "N C"],
+    mirrored: bool,
 ) -> Float[np.ndarray, "L T K"]:
     """What is to be added to each quantile of a forecast, so that as many values lie below it as it says: by level,
     step of the horizon and channel, in the scale of a window.
 
     It is the quantile of the errors which that quantile made in windows that the model was not trained on. Around a
-    best guess this is split conformal prediction (Lei et al. 2018, arXiv:1604.04173) with signed errors; around
-    quantiles it is conformalized quantile regression, each tail by itself (Romano et al. 2019, arXiv:1905.03222). The
-    share is guaranteed where errors are exchangeable, and errors in time are so only as far as nothing drifts.
+    best guess this is split conformal prediction (Lei et al. 2018, arXiv:1604.04173), around quantiles it is
+    conformalized quantile regression (Romano et al. 2019, arXiv:1905.03222). The share is guaranteed where errors are
+    exchangeable, and errors in time are so only as far as nothing drifts.
 
-    errors: in the scale of each window, NaN where missing, for one level after the other. channels: the numbers of the
-    channels of each window.
+    errors: of the quantile of that number, in the scale of each window, NaN where missing. channels: the numbers of the
+    channels of each window. mirrored: whether errors are as likely up as down, so that both ends move alike: what was
+    too low in one part of a series is as a rule not too low in the next.
     """
     found = []
-    for level, of_level in zip(levels, errors, strict=False):
-        by_channel = [of_level.swapaxes(1, 2)[channels == channel] for channel in range(channels.max() + 1)]
-        pooled = correction(of_level.reshape(-1, 1), level)[0]
+    for number, level in enumerate(levels):
+        made = errors(number)
+        made = np.concatenate([made, -errors(len(levels) - 1 - number)]) if mirrored else made
+        of_window = np.concatenate([channels, channels]) if mirrored else channels
+        pooled = correction(made.reshape(-1, 1), level)[0]
+        by_channel = [made.swapaxes(1, 2)[of_window == channel] for channel in range(channels.max() + 1)]
         found.append(np.stack([correction(some, level, pooled) for some in by_channel], 1))
     return np.array(found)
 

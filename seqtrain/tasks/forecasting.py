@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -91,11 +90,15 @@ class Forecasting(Task):
 
     def calibrate(self, model: Any, examples: Windows, totals: Totals) -> dict[str, Any]:
         """The corrections of the quantiles, by the errors of the validation split."""
+        self.corrections = None  # the errors are those of the quantiles as the model says them
         rows = intervals.thinned(len(examples.ends), self.frame.horizon * examples.values.shape[1])
         scores = torch.cat([self.scores(model, examples, block).cpu() for block in examples.blocks(rows)])
         true, scale = examples.cut(rows)[1], examples.normalization(rows)[1]
-        errors = ((true - values) / scale for values in self.quantiles(scores, examples, rows))
-        found = intervals.corrections(self.levels, errors, examples.channels(rows))
+
+        def errors(number: int) -> np.ndarray:
+            return (true - self.quantile(number, scores, examples, rows)) / scale
+
+        found = intervals.corrections(self.levels, errors, examples.channels(rows), mirrored=True)
         return {"corrections": np.vectorize(lambda value: float(f"{value:.6g}"))(found).tolist()}
 
     def load_calibration(self, learned: dict[str, Any]) -> None:
@@ -162,9 +165,10 @@ class Forecasting(Task):
         windows = self.examples(before)
         rows = intervals.thinned(len(windows.ends), self.frame.horizon * windows.values.shape[1])
         true, scale, channels = windows.cut(rows)[1], windows.normalization(rows)[1], windows.channels(rows)
+        errors = {name: (true - made) / scale for name, made in self.naive(windows, rows).items()}
         return {
-            name: intervals.corrections(self.levels, repeat((true - made) / scale), channels)
-            for name, made in self.naive(windows, rows).items()
+            name: intervals.corrections(self.levels, lambda _, made=made: made, channels, mirrored=False)
+            for name, made in errors.items()
         }
 
     def naive(self, windows: Windows, rows: np.ndarray) -> dict[str, np.ndarray]:

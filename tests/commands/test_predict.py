@@ -79,15 +79,15 @@ def test_json_lines_hold_inputs_outputs_and_what_else_is_known(task: str, runs: 
     found = [json.loads(line) for line in predict(runs, task, "\n".join(lines).encode(), tmp_path, format="jsonl")]
     assert [answer["input"] for answer in found] == lines
     keys = {"translation": {"log_prob", "alignment"}, "sentiment": {"probability", "scores"}}
-    keys["generation"] = {"log_prob"}
+    keys |= {"generation": {"log_prob"}, "forecasting": {"lower", "upper"}}
     assert all(answer.keys() == {"input", "output"} | keys.get(task, set()) for answer in found)
 
 
 def test_a_forecast_of_a_table_is_an_object_for_each_date(runs: dict[str, Path], tmp_path: Path):
     weeks = "\n".join(["date,co2", *(f"{np.datetime64('2024-01-06') + 7 * i},{400 + i}" for i in range(8))])
     found = [json.loads(line) for line in predict(runs, "forecasting", weeks.encode(), tmp_path, format="jsonl")]
-    assert [list(answer) for answer in found] == [["date", "co2", "output"]] * 4
-    assert found[0]["output"] == f"2024-03-02,{found[0]['co2']}"
+    assert [list(answer) for answer in found] == [["date", "co2", "lower", "upper", "output"]] * 4
+    assert found[0]["output"] == ",".join(["2024-03-02", *(str(found[0][name]) for name in ("co2", "lower", "upper"))])
 
 
 @pytest.mark.parametrize("task", ["translation", "sentiment", "forecasting"])
@@ -361,7 +361,7 @@ def test_a_table_from_standard_input_and_one_that_cannot_be_printed(
 def test_a_table_of_series_is_answered_by_a_table(runs: dict[str, Path], tmp_path: Path):
     rows = "".join(f"{np.datetime64('1700-01-02') + 7 * i},{300 + i % 52}\n" for i in range(9000))  # several blocks
     found = predict(runs, "forecasting", b"date,co2\n" + rows.encode(), tmp_path)
-    assert found[0] == "date,co2"
+    assert found[0] == "date,co2,lower,upper"
     assert [line.split(",")[0] for line in found[1:]] == ["1872-06-29", "1872-07-06", "1872-07-13", "1872-07-20"]
     objects = predict(runs, "forecasting", b"date,co2\n" + rows.encode(), tmp_path, format="jsonl")
     assert [json.loads(line)["output"] for line in objects] == found[1:]

@@ -18,14 +18,15 @@ def test_the_ends_of_an_interval_are_among_its_levels():
     assert [others[number] for number in intervals.ends(0.95)] == [0.025, 0.975]
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("interval", [0.5, 0.9, 0.95])
-def test_intervals_cover_what_they_say_where_errors_are_exchangeable(interval: float):
+def test_intervals_cover_what_they_say_where_errors_are_exchangeable(interval: float, mirrored: bool):
     """On average over calibration sets, at least so much, and with n errors at most 2 / (n + 1) more."""
     random, levels, shares = np.random.default_rng(0), intervals.levels_of(interval), []
     low, high = intervals.ends(interval)
     for _ in range(400):
         errors = random.gamma(2, size=(60, 2, 1)) - 1  # skewed, and not around zero
-        found = intervals.corrections(levels, [errors] * len(levels), np.zeros((60, 1), int))
+        found = intervals.corrections(levels, lambda _, made=errors: made, np.zeros((60, 1), int), mirrored)
         fresh = random.gamma(2, size=(50, 2, 1)) - 1
         shares.append(((found[low] <= fresh) & (fresh <= found[high])).mean())
     assert interval - 0.005 < np.mean(shares) < interval + 2 / 61 + 0.005
@@ -36,10 +37,18 @@ def test_wrong_quantiles_are_corrected():
     random = np.random.default_rng(0)
     place, fresh = random.normal(size=(2, 4000, 1, 1))
     true, levels = place + random.normal(size=place.shape), stats.norm.ppf(LEVELS) / 3 + 2
-    errors = (true - (place + level) for level in levels)
-    found = intervals.corrections(LEVELS, errors, np.zeros((4000, 1), int))
+    channels = np.zeros((4000, 1), int)
+    found = intervals.corrections(LEVELS, lambda number: true - (place + levels[number]), channels, mirrored=False)
     below = [(fresh < level + some).mean() for level, some in zip(levels, found, strict=True)]
     np.testing.assert_allclose(below, LEVELS, atol=0.03)
+
+
+def test_mirrored_errors_move_both_ends_alike_by_the_size_of_the_errors():
+    errors = np.random.default_rng(0).normal(1, size=(999, 1, 1))
+    found = intervals.corrections([0.05, 0.5, 0.95], lambda _: errors, np.zeros((999, 1), int), mirrored=True)[:, 0, 0]
+    assert found[0] == -found[2]
+    assert found[2] == pytest.approx(np.quantile(np.abs(errors), 0.9), rel=0.01)
+    assert found[1] == pytest.approx(0, abs=0.01)
 
 
 def test_a_correction_by_hand():
@@ -56,10 +65,10 @@ def test_each_step_and_channel_has_its_own_correction():
     spread = np.array([[1.0, 10], [2, 20]])  # step, channel
     apart = np.concatenate([random.normal(size=(2000, 2, 1)) * spread[:, i : i + 1] for i in range(2)])
     channels = np.repeat([0, 1], 2000)[:, None]
-    found = intervals.corrections([0.95], [apart], channels)[0]
+    found = intervals.corrections([0.95], lambda _: apart, channels, mirrored=False)[0]
     np.testing.assert_allclose(found, 1.645 * spread, rtol=0.1)
     together = np.concatenate([apart[:2000], apart[2000:]], 2)
-    same = intervals.corrections([0.95], [together], np.tile([0, 1], (2000, 1)))[0]
+    same = intervals.corrections([0.95], lambda _: together, np.tile([0, 1], (2000, 1)), mirrored=False)[0]
     np.testing.assert_array_equal(same, found)
 
 

@@ -559,6 +559,8 @@ def test_intervals_are_learned_from_the_validation_split(likelihood: str, apart:
     assert set(task.run(model, examples, np.arange(3))) == {"prediction"}
     learned = json.loads(json.dumps(task.calibrate(model, examples, {})))
     task.load_calibration(learned)
+    assert task.calibrate(model, examples, {}) == learned
+    task.load_calibration(learned)
     rows = np.arange(len(examples.ends))
     made, true = task.run(model, examples, rows), examples.cut(rows)[1]
     inside = (made["lower"] <= true) & (true <= made["upper"])
