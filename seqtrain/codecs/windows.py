@@ -14,6 +14,7 @@ from torch import Tensor
 
 from seqtrain.codecs.calendar import calendar_features, check_calendar
 from seqtrain.codecs.seasons import find_period
+from seqtrain.codecs.static import static_features
 from seqtrain.config import UserError
 from seqtrain.config.json_values import make
 from seqtrain.contract import Batch, Examples
@@ -56,7 +57,7 @@ class Frame:
         """Returns how many numbers a position of the source, the decoder's inputs and the outputs has."""
         layout = fitted.layout
         channels = 1 if self.apart else len(layout.targets)
-        inputs = channels + len(layout.known) + 2 * len(self.calendar)
+        inputs = channels + len(layout.known) + 2 * len(self.calendar) + len(next(iter(fitted.static.values())))
         source = inputs + len(layout.past) + channels * fitted.missing
         return source * self.segment, inputs * self.segment, channels * self.segment
 
@@ -66,7 +67,8 @@ class Fitted:
     """What is learned from the training series.
 
     series: {series: {channel: `Channel` as a list}}. covariates: {name: [mean, standard deviation]}. missing: whether
-    values are missing; then the source has flags for them. period: steps of a season.
+    values are missing; then the source has flags for them. period: steps of a season. static: {series: the numbers that
+    stand at each of its steps}.
     """
 
     layout: Layout
@@ -74,6 +76,7 @@ class Fitted:
     covariates: dict[str, list[float]]
     missing: bool
     period: int
+    static: dict[str, list[float]]
 
     @classmethod
     def learn(cls, records: Sequence[Series], horizon: int, period: int | None) -> Fitted:
@@ -99,7 +102,7 @@ class Fitted:
             for name, column in zip((*layout.past, *layout.known), columns, strict=True)
         }
         missing = any(bool(np.isnan(series.values).any()) for series in records)
-        return cls(layout, learned, covariates, missing, period)
+        return cls(layout, learned, covariates, missing, period, static_features(records))
 
     def with_scales_of(self, other: Fitted) -> Fitted:
         """The same data for a model of other data: what both know by name, a channel of a series or a covariate, keeps
@@ -124,7 +127,9 @@ class Fitted:
         """Makes the object again from `state`; raises ValueError for a state that `learn` would never produce."""
         lists = {key: tuple(value) for key, value in state["layout"].items() if isinstance(value, list)}
         reading = make(Reading, state["layout"].get("reading", {}))
-        fitted = make(cls, {**state, "layout": make(Layout, {**state["layout"], **lists, "reading": reading})})
+        static = state.get("static", {name: [] for name in state["series"]})  # a state of before there were such
+        layout = make(Layout, {**state["layout"], **lists, "reading": reading})
+        fitted = make(cls, {**state, "layout": layout, "static": static})
         layout, names = fitted.layout, fitted.layout.columns()
         valid_frequency = layout.frequency is None or FORWARD.match(layout.frequency)
         if len(set(names)) < len(names) or not (layout.targets and fitted.series and fitted.period and valid_frequency):
@@ -134,6 +139,9 @@ class Fitted:
         scales += [tuple(fitted.covariates[name]) for name in (*layout.past, *layout.known)]
         if not all(math.isfinite(mean) and 0 < scale < math.inf for mean, scale in scales):
             raise ValueError("series: expected finite means and deviations")
+        sizes = {len(static[name]) for name in fitted.series}
+        if len(sizes) > 1 or not all(math.isfinite(value) for values in static.values() for value in values):
+            raise ValueError("static: expected as many finite numbers of each series")
         return fitted
 
     def scaled(self, names: Iterable[str]) -> bool:
@@ -205,7 +213,10 @@ class Windows(Examples):
             [calendar_features(local(series.times, series.layout), frame.calendar) for series in records]
         )
         self.past, known = np.split(extra, [len(fitted.layout.past)], 1)  # (T, P)
-        self.known = np.concatenate([known, calendar], 1)  # (T, K)
+        static = np.repeat(
+            [fitted.static[series.name] for series in records], [len(series.values) for series in records], 0
+        )
+        self.known = np.concatenate([known, calendar, static], 1)  # (T, K)
         starts = np.cumsum([0, *(len(series.values) for series in records)])
         self.ends = np.concatenate([start + ends for start, ends in zip(starts[:-1], found, strict=True)])  # (N,)
         self.begins = starts[:-1]  # (series,)

@@ -255,7 +255,7 @@ class Layout(NamedTuple):
     past: covariates known up to now only; known: covariates known ahead, such as holidays or prices. id: says which
     series a row belongs to. frequency: the step from row to row, see `reading.frequency`. date_format: how dates are
     written, where not as ISO 8601: in the notation of strftime, with %q for a quarter, or "seconds" (milliseconds, …)
-    since 1970, or "integer".
+    since 1970, or "integer". static: what stays the same in each series; a table to forecast need not have these.
     """
 
     targets: tuple[str, ...]
@@ -266,6 +266,7 @@ class Layout(NamedTuple):
     frequency: str | None = None
     date_format: str | None = None
     reading: Reading = Reading()
+    static: tuple[str, ...] = ()
 
     def numbers(self) -> list[str]:
         return [*self.targets, *self.past, *self.known]
@@ -278,7 +279,8 @@ class Series(NamedTuple):
     """One time series, cut so that the targets of a split lie in rows `begin` to the end; rows before are context.
 
     times: (T,) datetime64, one row a step. values: (T, C) float64, NaN where missing, by the targets of the layout.
-    past, known: (T, P) and (T, K) covariates, by those of the layout; None where there are none.
+    past, known: (T, P) and (T, K) covariates, by those of the layout; None where there are none. static: the values
+    that stay the same, by those of the layout: numbers or names.
     """
 
     name: str
@@ -288,11 +290,12 @@ class Series(NamedTuple):
     layout: Layout
     past: np.ndarray | None = None
     known: np.ndarray | None = None
+    static: tuple[float | str, ...] = ()
 
     def cut(self, begin: int, end: int) -> "Series":
         """The rows before `end`, with targets from `begin` on."""
         past, known = (None if extra is None else extra[:end] for extra in (self.past, self.known))
-        return Series(self.name, self.times[:end], self.values[:end], begin, self.layout, past, known)
+        return self._replace(times=self.times[:end], values=self.values[:end], begin=begin, past=past, known=known)
 
     def constant(self) -> np.ndarray:
         """(C,) whether a channel never changes, apart from the rounding of its numbers."""

@@ -10,7 +10,7 @@ from seqtrain.reading.files import check_encoding
 from seqtrain.reading.frequency import check_frequency
 from seqtrain.reading.splits import TimeSplits, borders_by_share
 from seqtrain.reading.tables import open_table
-from seqtrain.reading.time_tables import first_dates, to_series
+from seqtrain.reading.time_tables import first_dates, to_series, with_static
 from seqtrain.reading.timestamps import check_zone
 
 
@@ -27,6 +27,7 @@ class OwnSeries(TimeSplits):
         targets: Sequence[str],
         past: Sequence[str],
         known: Sequence[str],
+        static: Sequence[str],
         id: str | None,
         frequency: str | None,
         date_format: str | None,
@@ -44,12 +45,16 @@ class OwnSeries(TimeSplits):
         check_encoding(encoding)
         check_reading(frequency, timezone, decimal, thousands, every)
         reading = Reading(timezone, decimal, thousands, every, aggregate)
-        layout = Layout(tuple(targets), tuple(past), tuple(known), date, id, frequency, date_format, reading)
+        if static and id is None:
+            raise UserError("data.static: what stays the same tells series apart; data.id=COLUMN names their column")
+        layout = Layout(
+            tuple(targets), tuple(past), tuple(known), date, id, frequency, date_format, reading, tuple(static)
+        )
         names = {"train": train} if valid is None or test is None else {"train": train, "valid": valid, "test": test}
         parts = [open_table(name, f"data.{split}", {}, None, encoding).frame() for split, name in names.items()]
-        others = layout.columns()
+        others = [*layout.columns(), *static]
         layout = layout._replace(targets=layout.targets or tuple(n for n in parts[0].columns if n not in others))
-        series = to_series(parts, layout, train)
+        series = with_static(to_series(parts, layout, train), parts, train)
         borders = first_dates(parts, [*names.values()], series[0].layout) if valid else None
         super().__init__(series, borders or borders_by_share(series, valid_share, test_share))
 

@@ -310,7 +310,7 @@ def time_series(
     """
     every = [series for part in records.values() for series in part]
     layout = every[0].layout
-    names = {"known ahead": layout.known, "known up to now": layout.past}
+    names = {"known ahead": layout.known, "known up to now": layout.past, "static": layout.static}
     covariates = "".join(f"; {what}: {', '.join(columns)}" for what, columns in names.items() if columns)
     figures: dict[str, Any] = {}
     lines = [

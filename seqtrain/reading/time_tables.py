@@ -94,6 +94,35 @@ def with_ids(parts: Sequence[DataFrame], layout: Layout, where: str) -> tuple[Da
     return table[names != ""], names[names != ""]
 
 
+def with_static(series: Sequence[Series], parts: Sequence[DataFrame], where: str) -> list[Series]:
+    """The series with their static values: numbers where all cells of a column are. Raises `UserError` for a column
+    that is not there, an empty cell, and a series with several values."""
+    import pandas as pd
+
+    names = [*series[0].layout.static]
+    if not names:
+        return [*series]
+    for part in parts:
+        check_columns(part, names, where)
+    table, ids = with_ids(parts, series[0].layout, where)
+    columns = []
+    for name in names:
+        texts: Column = table[name].astype(str).str.strip()
+        numbers: Column = pd.to_numeric(table[name], errors="coerce")
+        cells: Column = texts if numbers.isna().any() else numbers.astype(float)
+        empty: Column = table[name].isna() | texts.str.lower().isin(MISSING)
+        if empty.any():
+            raise UserError(f"{empty.idxmax()}: {name} is empty; each series needs its {name} in every row")
+        for of_series, found in cells.groupby(ids):
+            if len(values := found.unique()) > 1:
+                raise UserError(
+                    f"{where}: {name} of {of_series} is {values[0]} and {values[1]}; data.static names what stays the "
+                    "same in each series, data.known and data.past what changes"
+                )
+        columns.append(cells.groupby(ids).first())
+    return [each._replace(static=tuple(column[each.name] for column in columns)) for each in series]
+
+
 def first_dates(parts: Sequence[DataFrame], names: Sequence[str], layout: Layout) -> list[np.datetime64]:
     """Returns the first date of each table but the first: where validation and test begin, if they have files.
 

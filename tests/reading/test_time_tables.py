@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from seqtrain.codecs.static import static_features
 from seqtrain.config import UserError
 from seqtrain.data.kinds import SPLITS, Layout, Series
 from seqtrain.data.series import OwnSeries
@@ -18,7 +19,15 @@ from seqtrain.reading.frequency import date_range
 HEAD = "date,shop,sales,holiday"
 ROWS = [f"2024-01-{i + 1:02},north,{i}.5,{i % 2}" for i in range(10)]
 OPTIONS: dict[str, Any] = dict.fromkeys(("valid", "test", "id", "frequency", "date_format"))
-OPTIONS |= {"date": "date", "targets": ["sales"], "past": [], "known": [], "valid_share": 0.2, "test_share": 0.3}
+OPTIONS |= {
+    "date": "date",
+    "targets": ["sales"],
+    "past": [],
+    "known": [],
+    "static": [],
+    "valid_share": 0.2,
+    "test_share": 0.3,
+}
 OPTIONS |= {"encoding": "utf-8", "timezone": None, "decimal": "point", "thousands": None, "every": None}
 OPTIONS |= {"aggregate": "mean"}
 
@@ -315,3 +324,38 @@ def test_pandas_is_imported_for_the_first_table_and_not_before():
     code = "import sys, seqtrain.data.series, seqtrain.tasks.forecasting; print('pandas' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "False\n"
+
+
+# ---------------------------------------------------------------------------------------------------- static values
+
+
+def with_kind(place: Path, *kinds: str) -> str:
+    rows = [f"2024-01-{i + 1:02},{shop},{i},{kinds[i % len(kinds)]},{area}" for shop, area in AREAS for i in range(9)]
+    return table(place, "date,shop,sales,kind,area", *rows)
+
+
+AREAS = [("north", "10"), ("south", "30")]
+
+
+def test_static_columns_become_numbers_at_every_step(tmp_path: Path):
+    data = own(with_kind(tmp_path, "big"), id="shop", static=["kind", "area"], targets=[])
+    assert [series.layout.targets for series in data.series] == [("sales",)] * 2
+    assert [series.static for series in data.series] == [("big", 10.0), ("big", 30.0)]
+    assert static_features(data.series) == {"north": [1, -1], "south": [1, 1]}
+    north, south = data.series
+    kinds = [north._replace(static=("small",)), south._replace(static=("big",))]
+    assert static_features(kinds) == {"north": [0, 1], "south": [1, 0]}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "changes", "problem"),
+    [
+        (("big", "small"), {"id": "shop"}, "kind of north is big and small; data.static names what stays the same"),
+        (("",), {"id": "shop"}, "t.csv, line 2: kind is empty; each series needs its kind in every row"),
+        (("big",), {"id": "shop", "static": ["kin"]}, "there is no column kin.*kind"),
+        (("big",), {}, "data.static: what stays the same tells series apart; data.id=COLUMN"),
+    ],
+)
+def test_static_columns_that_are_none(tmp_path: Path, kinds: tuple[str, ...], changes: dict[str, Any], problem: str):
+    with pytest.raises(UserError, match=problem):
+        own(with_kind(tmp_path, *kinds), **{"static": ["kind"]} | changes)

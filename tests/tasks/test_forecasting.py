@@ -148,6 +148,23 @@ def test_covariates_stand_beside_the_values_of_their_dates():
     np.testing.assert_allclose(one.inputs[0, 0, 2:].view(2, 3), batch.inputs[0, :, 1:], rtol=1e-6)  # values come first
 
 
+def test_static_values_stand_at_every_step_of_their_series():
+    records = [series(*range(8), name=name)._replace(static=(area,)) for name, area in (("s", 1.0), ("t", 5.0))]
+    task = fitted(records)
+    assert task.spec == Spec(Reals((2,)), True, Reals((2,)), Point(1), Fixed(2), known=1)
+    examples = task.examples(records)
+    batch = examples.batch(np.array([0, len(examples.ends) - 1]))
+    assert batch.source is not None
+    assert batch.inputs is not None
+    assert batch.source[..., 1].tolist() == batch.inputs[..., 1].tolist() == [[-1, -1], [1, 1]]
+    again = made()
+    again.load_state(json.loads(json.dumps(task.state())))
+    assert again.fitted == task.fitted
+    old = {name: value for name, value in task.state().items() if name != "static"}
+    again.load_state(old)  # of before there were such values
+    assert again.fitted.static == {"s": [], "t": []}
+
+
 def test_an_unknown_feature_of_the_calendar_is_told():
     with pytest.raises(UserError, match=r"task\.calendar: there is no day_of_weak.*day_of_week.*there are minute"):
         fitted([series(0, 1, 2, 4)], calendar=["day_of_weak"])
