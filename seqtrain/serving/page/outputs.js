@@ -18,7 +18,7 @@ function drawn(about, input, answer) {
   if (answer.scores) return bars(answer);
   if (Array.isArray(answer.output)) return tags(input.text(), answer.output);
   const text = written(about, input, answer.output);
-  const shown = answer.attention ? attention(about, input, answer) : [text];
+  const shown = answer.attention && answer.output ? attention(about, input, answer) : [text];
   const more = about.makes.length && answer.output ? [files(about, answer.output)] : [];
   return [...shown, ...more, ...nBest(answer)];
 }
