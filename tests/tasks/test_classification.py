@@ -179,7 +179,7 @@ def test_balanced_weights_are_one_in_the_mean():
 
 
 def test_given_weights_keep_their_ratio():
-    neg, pos = fitted(UNEQUAL, class_weights={"neg": 5}).weights or ()
+    neg, pos = fitted(UNEQUAL, class_weights={"neg": 5}).weights or [0.0, 0.0]
     assert neg / pos == pytest.approx(5)
     with pytest.raises(
         UserError, match=r"task\.class_weights: 'negg' is no label of the training data; did you mean neg"
@@ -202,6 +202,11 @@ def test_the_weighted_loss_is_that_of_torch():
     torch.testing.assert_close(likelihood.nll(output, batch), plain)  # what is measured has no weights
 
 
+def of(loaded: Loaded) -> Classification:
+    assert isinstance(loaded.task, Classification)
+    return loaded.task
+
+
 @pytest.fixture(scope="module")
 def unsure(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on labels that words do not tell."""
@@ -215,7 +220,7 @@ def test_calibration_is_kept_and_leaves_the_best_label(unsure: Path):
     learned = json.loads((unsure / "calibration.json").read_text())
     assert learned["checkpoint"] == (unsure / "checkpoints" / "best").read_text().strip()
     after, before = seqtrain.load(unsure), seqtrain.load(unsure)
-    before.task.rule.temperature = 1.0
+    of(before).rule.temperature = 1.0
     temperature = learned["learned"]["temperature"]
     lines = ["good film", "what a bad film", "never"]
     for one, other in zip(after.predict(lines, details=True), before.predict(lines, details=True), strict=True):
@@ -232,7 +237,7 @@ def test_calibration_is_kept_and_leaves_the_best_label(unsure: Path):
 def test_an_older_run_without_calibration_has_the_temperature_one(unsure: Path, tmp_path: Path):
     shutil.copytree(unsure, tmp_path / "run")
     (tmp_path / "run" / "calibration.json").unlink()
-    assert seqtrain.load(tmp_path / "run").task.rule.temperature == 1
+    assert of(seqtrain.load(tmp_path / "run")).rule.temperature == 1
 
 
 @pytest.mark.parametrize(("content", "problem"), [("[", "damaged"), ("{}", "damaged"),
@@ -248,7 +253,7 @@ def test_a_damaged_calibration_is_a_message(content: str, problem: str, unsure: 
 def test_the_calibration_of_other_weights_is_left_out(unsure: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
     shutil.copytree(unsure, tmp_path / "run")
     (tmp_path / "run" / "calibration.json").write_text('{"checkpoint": "step-1", "learned": {"temperature": 2.0}}')
-    assert seqtrain.load(tmp_path / "run").task.rule.temperature == 1
+    assert of(seqtrain.load(tmp_path / "run")).rule.temperature == 1
     assert "belongs to other weights" in caplog.text
 
 
@@ -260,7 +265,7 @@ def test_no_answer_is_counted_and_has_a_column_of_its_own(unsure: Path):
     assert (answer["output"], answer["probability"]) == ("", max(answer["scores"].values()))
     totals = loaded.totals("test")
     assert loaded.task.score(totals)["answered"] < 1
-    counts, names = loaded.task.confusion(totals["outputs"], totals["targets"])
+    counts, names = of(loaded).confusion(totals["outputs"], totals["targets"])
     assert (counts.shape, names[-1]) == ((3, 3), "(none)")
 
 
