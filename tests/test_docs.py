@@ -130,7 +130,8 @@ def follow(command: str, folder: Path, package: Path, as_written: bool) -> None:
     printed = output(command if as_written or not trains(command) else shortened(command), folder, package)
     if trains(command):
         jobs = [word.count(",") + 1 for word in command.split()[1:]] if " -m " in command else []
-        wanted = 1
+        folds = re.search(r"data\.folds=(\d+)", command)
+        wanted = int(folds[1]) if folds else 1
         for count in jobs:
             wanted *= count
         assert len(list(folder.rglob("metrics.json"))) == before + wanted, command
