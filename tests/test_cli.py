@@ -472,7 +472,7 @@ def test_sweep_goes_on_after_a_failed_job(calls: list[SimpleNamespace], capsys: 
     assert cli.main(["-m", "task=sentiment", "name=crash,fine", "seed=1,2", "trainer.epochs=3"]) == 1
     assert [call.swept for call in calls] == [["name", "seed"]] * 4
     (place,) = Path("outputs/sweeps").iterdir()
-    names = sorted(path.name for path in place.iterdir() if path.is_dir())
+    names = sorted(path.parent.name for path in place.glob("*/job.json"))
     assert names == ["0-name-crash-seed-1", "1-name-crash-seed-2", "2-name-fine-seed-1", "3-name-fine-seed-2"]
     assert "a bug" in (place / names[0] / "failed.txt").read_text()
     assert json.loads((place / names[3] / "job.json").read_text())["status"] == "done"

@@ -86,11 +86,19 @@ def new_folder(name: str | None) -> Path:
 def description(loaded: Loaded) -> dict[str, Any] | None:
     """What `run.py` has to know to make positions of lines, and answers of scores; None where it cannot."""
     task, decode = loaded.task, loaded.cfg["decode"]
-    for name in ("coverage_penalty", "min_length", "no_repeat"):
-        if decode[name]:
-            raise UserError(
-                f"decode.{name}={decode[name]}: an exported model cannot do that; decode.{name}=0 leaves it out"
-            )
+    plain = {
+        "coverage_penalty": 0,
+        "min_length": 0,
+        "no_repeat": 0,
+        "mbr": 0,
+        "repetition_penalty": 1,
+        "glossary": None,
+    }
+    for name, value in plain.items():
+        if decode[name] != value:
+            without = "null" if value is None else value
+            raise UserError(f"decode.{name}={decode[name]}: an exported model cannot do that; "
+                            f"decode.{name}={without} leaves it out")  # fmt: skip
     sides = task.exported()
     if sides is None or task.spec.likelihood.aligns:
         return None

@@ -197,7 +197,7 @@ def finish(parts: Assembly, swept: Sequence[str] | None) -> float:
             shown = task.show(job.model, loader.examples, totals, job.decoder)
             final.show(progress.step, {f"test/{title}": content for title, content in shown.items()}, keep=True)
         if not sweep:
-            for table, rows in task.tables(totals, split).items():
+            for table, rows in task.tables(loader.examples, totals, split).items():
                 write_table(folder, f"{table}.csv", rows)
             log.info("  %-5s  %s", split, line(found[split]))
     if not sweep:

@@ -88,6 +88,18 @@ def forecast(
     return figure
 
 
+def backtest(origins: Sequence[Any], errors: Mapping[str, Sequence[float]]) -> Figure:
+    """The mean absolute error of forecasts from each origin, of several methods, with its mean and deviation."""
+    figure, axes = new(8.0, 3.0)
+    for i, (name, values) in enumerate(errors.items()):
+        label = f"{name}: {np.mean(values):.4g} ± {np.std(values, ddof=1):.2g}"
+        axes.plot(origins, values, color=f"C{i}", linestyle="-" if i == 0 else ":", marker=".", label=label)
+    axes.set(xlabel="first date of a forecast", ylabel="MAE")
+    axes.set_ylim(bottom=0)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    return figure
+
+
 def roll(frames: np.ndarray, steps: int) -> Figure:
     """Which keys (T, 88) of a piano sound in each frame, of which `steps` make a quarter note; a note is a bar."""
     figure, axes = new(8.0, 3.5)

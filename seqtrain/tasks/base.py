@@ -473,7 +473,7 @@ class Task:
         """A target or an output in a table; between several texts stands what is between tokens, or captions."""
         return (" | " if self.several else " ").join([value] if isinstance(value, str) else value)
 
-    def tables(self, totals: Totals, split: str) -> dict[str, list[dict[str, Any]]]:
+    def tables(self, examples: Any, totals: Totals, split: str) -> dict[str, list[dict[str, Any]]]:
         """What else of the measures of a split, valid or test, is best read as a table, by name."""
         return {}
 

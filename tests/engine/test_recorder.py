@@ -133,7 +133,11 @@ def test_a_run_leaves_scalars_texts_figures_and_its_settings_in_one_folder(
         assert steps(events, f"train/{name}") == [1, 2]
     assert all(event.value > 0 for event in events.Scalars("train/gradient_norm"))
     assert steps(events, "speed/items_per_s") == steps(events, "speed/padding_share") == [2]
+    calibrated = {"ece", "ece_uncalibrated", "crps", "pinball", "coverage", "width"}  # when training has ended
+    calibrated |= {"loss"} if task == "sentiment" else set()
     for name, value in found["valid"].items():
+        if name in calibrated:
+            continue
         (event,) = events.Scalars(f"valid/{name}")
         assert event.step == 2
         if task != "translation":  # whose final score is that of a beam

@@ -287,7 +287,7 @@ def test_patience_ends_a_run_and_the_best_weights_are_scored(
     assert sorted(checkpoints.steps()) == ["step-4", "step-6", "step-8"]
     assert (checkpoints.named("best"), checkpoints.named("last")) == ("step-4", "step-8")
     best = checkpoints.load("best").weights
-    assert len(scored) == 2  # the validation and the test split
+    assert len(scored) == 3  # the validation split, again after calibration, and the test split
     for found in scored:
         assert all(torch.equal(best[name], weight) for name, weight in found.items())
     last = checkpoints.load("last").weights

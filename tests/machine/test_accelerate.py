@@ -129,6 +129,8 @@ def test_decoding_finds_what_the_plain_model_finds(
         "max_length": LONGEST,
         "min_length": 0,
         "no_repeat": 0,
+        "repetition_penalty": 1.0,
+        "mbr": 0,
         "length": 1,
         "seed": 0,
     }

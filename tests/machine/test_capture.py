@@ -191,6 +191,8 @@ def test_decoding_by_recorded_steps_finds_the_same(
         "max_length": 12,
         "min_length": 0,
         "no_repeat": 0,
+        "repetition_penalty": 1.0,
+        "mbr": 0,
         "length": 1,
         "precision": precision,
         "seed": 0,

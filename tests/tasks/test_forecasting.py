@@ -1,5 +1,6 @@
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -624,3 +625,23 @@ def test_intervals_are_kept_in_the_run_and_answer_every_input(loaded: Loaded):
     header, row, *_ = (loaded.run / "predictions.csv").read_text().splitlines()
     assert header == "column,origin,date,target,prediction,lower,upper"
     assert len(row.split(",")) == 7
+
+
+def test_a_backtest_scores_each_origin_by_itself(shops: Loaded):
+    """A horizon apart; forecasts of all series that begin at a date count together."""
+    task, windows = shops.task, shops.task.examples(shops.records["test"])
+    found = task.backtest(windows, shops.totals("test"))  # pyright: ignore[reportAttributeAccessIssue]
+    frame, rows = task.frame, np.arange(len(windows.ends))  # pyright: ignore[reportAttributeAccessIssue]
+    firsts = np.array([windows.times(row)[frame.context] for row in rows.tolist()])
+    assert [row["origin"] for row in found] == sorted({*firsts[windows.apart_in_time()]})
+    assert {int((b["origin"] - a["origin"]) / np.timedelta64(1, "D")) for a, b in pairwise(found)} == {frame.horizon}
+    for row in found:
+        some = rows[firsts == row["origin"]]
+        assert len(some) == 2
+        errors = task.run(shops.model, windows, some)["prediction"] - windows.cut(some)[1]  # pyright: ignore
+        assert row["mae"] == pytest.approx(np.nanmean(np.abs(errors)), rel=1e-4)
+        naive = list(task.naive(windows, some).values())[1] - windows.cut(some)[1]  # pyright: ignore
+        assert row["mae_seasonal_naive"] == pytest.approx(np.nanmean(np.abs(naive)))
+    header, *lines = (shops.run / "backtest.csv").read_text().splitlines()
+    assert header.startswith("origin,mae,")
+    assert len(lines) == len(found)

@@ -165,7 +165,7 @@ def test_details_of_an_answer(loaded: Loaded):
         if not line:
             assert answer == {"input": "", "output": ""}
             continue
-        assert answer.keys() - {"cut"} == {"input", "output", "log_prob", "alignment"}
+        assert answer.keys() - {"cut", "unfinished"} == {"input", "output", "log_prob", "alignment"}
         assert answer["input"] == line
         assert answer["log_prob"] < 0
         assert [item["output"] for item in answer["alignment"]] == [*answer["output"], "⏎"]
