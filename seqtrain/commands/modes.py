@@ -81,7 +81,7 @@ def problems(config: dict[str, Any]) -> list[str]:
     if mode == "train" and (config.get("decode") or {}).get("glossary") is not None:
         found.append("decode.glossary goes with a run that is trained: leave it out here")
     if isinstance(checkpoint, list) and mode not in TOGETHER:
-        several = " or ".join(f"mode={name}" for name in TOGETHER if name in MODES)
+        several = " or ".join(f"mode={name}" for name in TOGETHER)
         found.append(f"checkpoint: several runs answer together with {several}; with mode={mode} give one")
     row = MODES[mode]
     for key in ("checkpoint", "input", "runs"):
