@@ -5,7 +5,8 @@ python scripts/results.py sst2 weather        these rows only
 python scripts/results.py --seeds 0 sst2      one seed
 python scripts/results.py --page              only writes RESULTS.md from what results/ holds
 
-A finished seed is a file, results/ROW/SEED.json; runs lie in outputs/results, and an interrupted one goes on.
+A finished run is a file, results/ROW/NUMBER.json, whose number is its seed; run folders lie in outputs/results, and an
+interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -34,8 +36,8 @@ class Row:
     """One row: an experiment, what of its test figures counts, and what others report under the same protocol.
 
     metrics: keys of the test figures, the one that counts first. block: consecutive test examples that the bootstrap
-    draws together, where neighbours overlap. beside: further figures of the trained model. others: further baselines,
-    from the test records.
+    draws together, where neighbours overlap. each: an override for each run, whose number then is not its seed. beside:
+    further figures of the trained model. others: further baselines, from the test records.
     """
 
     title: str
@@ -45,6 +47,7 @@ class Row:
     published: tuple[tuple[str, str, str], ...]
     overrides: tuple[str, ...] = ()
     block: int = 1
+    each: tuple[str, ...] = ()
     beside: Callable[[Any], dict[str, float]] = field(default=lambda loaded: {})
     others: Callable[[Any], dict[str, dict[str, float]]] = field(default=lambda records: {})
 
@@ -93,6 +96,9 @@ HUANG = (
     ("CRF", "0.9369", "arXiv:1508.01991"),
     ("BI-LSTM-CRF", "0.9413", "arXiv:1508.01991"),
 )
+FSDD = "3,000 recordings of six speakers at 8 kHz. "
+STRINGS = FSDD + "Strings are takes of one speaker put one after the other at random: our own protocol. "
+SPEAKERS = tuple(f"data.held_out={name}" for name in ("george", "jackson", "lucas", "nicolas", "theo", "yweweler"))
 ROWS = {
     "multi30k": Row(
         "Multi30k, English to German, test2016",
@@ -228,6 +234,59 @@ ROWS = {
         "and which have a key and notes.",
         (),
     ),
+    "fsdd": Row(
+        "Free Spoken Digit Dataset, single digits",
+        "fsdd",
+        ("accuracy",),
+        FSDD + "Takes 0 to 4 of each speaker and digit are the test, as the set's authors have it: the same speakers.",
+        (),
+    ),
+    "fsdd_speakers": Row(
+        "Free Spoken Digit Dataset, single digits of a new speaker",
+        "fsdd",
+        ("accuracy",),
+        FSDD + "Each speaker in turn is the test, whom training and validation have not heard.",
+        (),
+        each=SPEAKERS,
+    ),
+    "fsdd_strings": Row(
+        "Free Spoken Digit Dataset, strings of three to six digits",
+        "fsdd_strings",
+        ("wer", "exact_match"),
+        STRINGS + "Test strings are made of takes 0 to 4, training strings of others: the same speakers.",
+        (),
+    ),
+    "fsdd_strings_speakers": Row(
+        "Free Spoken Digit Dataset, strings of three to six digits of a new speaker",
+        "fsdd_strings",
+        ("wer", "exact_match"),
+        STRINGS + "Each speaker in turn is the test, whom training and validation have not heard.",
+        (),
+        each=SPEAKERS,
+    ),
+    "yesno": Row(
+        "yesno, eight Hebrew words in a recording",
+        "yesno",
+        ("wer", "exact_match"),
+        "60 recordings of one speaker, sorted by name: the first half for training, the second half for the test. A "
+        "smoke test.",
+        (("icefall", "0.0042", "github.com/k2-fsa/icefall"),),
+    ),
+    "pendigits": Row(
+        "Pendigits, single digits of new writers",
+        "pendigits",
+        ("accuracy",),
+        "7,494 digits of 30 writers for training, some of them for validation; 3,498 of 14 other writers for the test. "
+        "The strokes as they were written are read.",
+        (),
+    ),
+    "pendigits_strings": Row(
+        "Pendigits, strings of three to six digits of new writers",
+        "pendigits_strings",
+        ("cer", "exact_match"),
+        "Strings of one writer each, put together at random, of the writers of each split: our own protocol.",
+        (),
+    ),
     "weather": Row(
         "Seattle's highest temperature of the day, 14 days ahead",
         "weather",
@@ -251,26 +310,27 @@ def main() -> None:
     if unknown := set(args.rows) - set(ROWS):
         parser.error(f"no row {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
     if not args.page:
-        for seed in args.seeds:
-            for name in args.rows or ROWS:
-                if not (RESULTS / name / f"{seed}.json").exists():
-                    keep(name, seed, train(name, seed))
+        todo = [(run, name) for name in args.rows or ROWS for run in (range(len(ROWS[name].each)) or args.seeds)]
+        for run, name in sorted(todo, key=itemgetter(0)):  # the first of each row before the second of any
+            if not (RESULTS / name / f"{run}.json").exists():
+                keep(name, run, train(name, run))
     (ROOT / "RESULTS.md").write_text(page(), encoding="utf-8")
 
 
-def train(name: str, seed: int) -> Path:
-    """Trains one seed, or goes on with it, and returns its run folder."""
-    row, folder = ROWS[name], RUNS / name / str(seed)
+def train(name: str, run: int) -> Path:
+    """Trains one run, or goes on with it, and returns its folder."""
+    row, folder = ROWS[name], RUNS / name / str(run)
     if not (folder / "metrics.json").exists():
-        words = [f"experiment={row.experiment}", *row.overrides, f"seed={seed}", f"hydra.run.dir={folder}"]
+        of_run = row.each[run] if row.each else f"seed={run}"
+        words = [f"experiment={row.experiment}", *row.overrides, of_run, f"hydra.run.dir={folder}"]
         if (folder / "checkpoints" / "last").exists():
             words = [f"resume={folder}"]
         subprocess.run([sys.executable, "-m", "seqtrain", *words], cwd=ROOT, check=True)
     return folder
 
 
-def keep(name: str, seed: int, folder: Path) -> None:
-    """Writes results/ROW/SEED.json from a finished run."""
+def keep(name: str, run: int, folder: Path) -> None:
+    """Writes results/ROW/RUN.json from a finished run."""
     import torch
     import yaml
 
@@ -284,7 +344,7 @@ def keep(name: str, seed: int, folder: Path) -> None:
     found["test"] |= row.beside(loaded)
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     found |= {"speed": metrics["speed"] | {"threads": torch.get_num_threads()}, "config": config}
-    file = RESULTS / name / f"{seed}.json"
+    file = RESULTS / name / f"{run}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
@@ -341,12 +401,13 @@ def section(name: str, row: Row, runs: list[dict[str, Any]]) -> str:
     ]
     published = [(who, figure, *[""] * (len(row.metrics) - 1), source) for who, figure, source in row.published]
     seconds = [run["speed"]["seconds"] for run in runs]
+    count = f"{len(runs)} {'runs' if row.each else 'seed(s)'}"
     lines = [
         f"## {row.title}",
-        f"    seqtrain {' '.join([f'experiment={row.experiment}', *row.overrides])} seed=0",
+        f"    seqtrain {' '.join([f'experiment={row.experiment}', *row.overrides, *(row.each or ('seed=0',))[:1]])}",
         row.protocol,
         table(("", *row.metrics, "source"), [*ours, *baselines, *published]),
-        f"{len(runs)} seed(s); {first} of the first {number(runs[0]['test'][first])}, interval {number(low)} to "
+        f"{count}; {first} of the first {number(runs[0]['test'][first])}, interval {number(low)} to "
         f"{number(high)}; on validation {spread([run['valid'].get(first) for run in runs])}. "
         f"{runs[0]['parameters']:,} parameters; {mean(seconds) / 60:.0f} minutes of training with "
         f"{runs[0]['speed']['threads']} thread(s) of a CPU, "

@@ -283,11 +283,15 @@ class Windows(Examples):
         return np.maximum(0, 6 - np.floor(np.log10(scale)).astype(int))
 
     def measured(self, forecasts: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns forecasts and true values (N, T, C) and naive errors (N, C), in the units in which errors are
-        measured: those of the data, or standard deviations."""
+        """Returns forecasts and true values (N, T, C) and naive errors (N, C), as `in_units`."""
+        true, naive = self.in_units(self.cut(rows)[1], rows), self.naive_error[self.owner[rows]]
+        return self.in_units(forecasts, rows), true, naive / self.unit[self.owner[rows]]
+
+    def in_units(self, values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Returns values (N, T, C) in the units in which errors are measured: those of the data, or standard
+        deviations."""
         owner = self.owner[rows]
-        mean, unit = self.mean[owner][:, None] * self.frame.standardize, self.unit[owner][:, None]
-        return (forecasts - mean) / unit, (self.cut(rows)[1] - mean) / unit, self.naive_error[owner] / unit[:, 0]
+        return (values - self.mean[owner][:, None] * self.frame.standardize) / self.unit[owner][:, None]
 
     def batch(self, rows: np.ndarray, random: np.random.Generator | None = None) -> Batch:
         frame, size = self.frame, self.frame.context

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 CHECKED = 200  # lines whose answers are compared
 CLOSE = 1e-3  # scores of a program and of the model may differ by so much, as they add up in another order
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}
-RUNNER = ("exported/run.py", "exported/texts.py", "codecs/words.py")
+RUNNER = ("exported/run.py", "exported/search.py", "exported/texts.py", "codecs/words.py")
 
 Made = dict[str, tuple[torch.export.ExportedProgram, nn.Module, tuple[Any, ...]]]
 

@@ -195,6 +195,7 @@ def finish(parts: Assembly, swept: Sequence[str] | None) -> float:
             found[split] |= task.judge(parts.records["train"], predictions)
             write_table(folder, "predictions.csv", predictions)
             shown = task.show(job.model, loader.examples, totals, job.decoder)
+            shown |= task.overview(loader.examples, totals)
             final.show(progress.step, {f"test/{title}": content for title, content in shown.items()}, keep=True)
         if not sweep:
             for table, rows in task.tables(loader.examples, totals, split).items():

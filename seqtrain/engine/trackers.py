@@ -51,7 +51,7 @@ class Mlflow(Tracker):
         name, tags = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT), {"seqtrain.folder": str(folder.absolute())}
         experiment = self.client.get_experiment_by_name(name)
         place = experiment.experiment_id if experiment else self.client.create_experiment(name)
-        found = self.client.search_runs([place], f"tags.`seqtrain.folder` = '{tags['seqtrain.folder']}'")
+        found = self.client.search_runs([place], f"tags.`seqtrain.folder` = {quoted(tags['seqtrain.folder'])}")
         run = found[0] if found else self.client.create_run(place, run_name=folder.name, tags=tags)
         self.run = run.info.run_id
         self.client.set_terminated(self.run, "RUNNING")
@@ -66,6 +66,11 @@ class Mlflow(Tracker):
 
     def close(self, finished: bool) -> None:
         self.client.set_terminated(self.run, "FINISHED" if finished else "KILLED")
+
+
+def quoted(text: str) -> str:
+    """A text in a filter of MLflow, which has no escapes: a text with both kinds of quotation marks fails."""
+    return f'"{text}"' if "'" in text else f"'{text}'"
 
 
 class Wandb(Tracker):

@@ -10,8 +10,8 @@ Needs numpy and onnxruntime; tokenizers for subwords, regex for words.
 
 import argparse
 import json
-import math
 import sys
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -21,9 +21,9 @@ import onnxruntime
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+from search import log_softmax, search  # noqa: E402
 from texts import END, Text  # noqa: E402
 
-LOOKAHEAD = 2  # items that an unfinished output gets for free before it is given up
 BATCH = 64  # lines that are answered together
 
 
@@ -118,10 +118,7 @@ class Model:
         made = np.vectorize(round, otypes=[float])(made, np.broadcast_to(digits, made.shape))
         return [rows[:, 0].tolist() if rows.shape[1] == 1 else rows.tolist() for rows in made]
 
-    # ---------------------------------------------------------------------------------------- the search for texts
-
-    def score(self, total, length):
-        return total / ((5 + length) / 6) ** self.search["length_penalty"]
+    # ---------------------------------------------------------------------------------------- texts
 
     def searched(self, given, prompts, k):
         """The ids of the best output of each source; k: how many are kept at each step, 1 for greedy search."""
@@ -130,55 +127,10 @@ class Model:
         for place in range(prompts.shape[1]):
             program = "first" if place == 0 and "first" in self.programs else "step"
             scores, *state = self.run(program, prompts[:, place : place + 1], *state, *memory)
-        bound = self.search["max_length"]
-        bounds = (
-            [bound or (2 * length + 50 if self.about["many"] else 500) for length in given[1] if given]
-            if given
-            else [bound or 500] * len(prompts)
-        )
-        scores, *parts = (np.repeat(array, k, 0) for array in (scores, *state, *memory))
-        totals = np.tile(np.where(np.arange(k), -np.inf, 0), (len(prompts), 1))
-        best, outputs, alive = [(-math.inf, [])] * len(prompts), [[[]] * k for _ in prompts], list(range(len(prompts)))
-        for length in range(1, max(bounds) + 1):
-            sums = log_softmax(scores).reshape(len(alive), k, -1)
-            if self.search["temperature"]:
-                sums = sums / self.search["temperature"] - np.log(self.random.exponential(size=sums.shape))
-            size, sums = sums.shape[2], (sums + totals[..., None]).reshape(len(alive), -1)
-            rows, items, kept = [], [], []
-            for n, (sentence, tops) in enumerate(zip(alive, highest(sums, 2 * k if k > 1 else 1), strict=True)):
-                going = [(sums[n, i], *divmod(int(i), size)) for i in tops]
-                for total, parent, item in going[:k]:
-                    if item == END:
-                        best[sentence] = max(best[sentence], (self.score(total, length), outputs[sentence][parent]))
-                going = [one for one in going if one[2] != END][:k]
-                top = going[0][0] if going else -math.inf
-                if self.score(top, min(length + LOOKAHEAD, bounds[sentence])) <= best[sentence][0]:
-                    continue
-                outputs[sentence] = [[*outputs[sentence][parent], item] for _, parent, item in going]
-                if length == bounds[sentence]:
-                    best[sentence] = self.score(top, length), outputs[sentence][0]
-                    continue
-                kept.append((sentence, [total for total, _, _ in going]))
-                rows += [n * k + parent for _, parent, _ in going]
-                items += [item for _, _, item in going]
-            if not kept:
-                break
-            alive, totals = [sentence for sentence, _ in kept], np.array([some for _, some in kept])
-            parts = [part[rows] for part in parts]
-            scores, *state = self.run("step", np.array(items)[:, None], *parts)
-            parts[: len(state)] = state
-        return [output for _, output in best]
-
-
-def log_softmax(scores):
-    shifted = scores - scores.max(-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-
-
-def highest(sums, count):
-    """The places of the `count` highest numbers of each row, the highest first."""
-    places = np.argpartition(-sums, count - 1, -1)[:, :count]
-    return np.take_along_axis(places, np.argsort(-np.take_along_axis(sums, places, 1), 1, kind="stable"), 1)
+        bounds = [self.search["max_length"] or 500] * len(prompts)
+        if given and self.about["many"] and not self.search["max_length"]:
+            bounds = [2 * int(length) + 50 for length in given[1]]
+        return search(partial(self.run, "step"), scores, state, memory, bounds, k, self.search, self.random)
 
 
 def main():

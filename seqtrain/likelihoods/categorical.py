@@ -35,7 +35,7 @@ class Categorical(Likelihood):
 
     values: ClassVar[str] = "ids"
     outputs: int
-    smoothing: float = 0.0
+    label_smoothing: float = 0.0
     weights: tuple[float, ...] | None = None
     cross_entropy: CrossEntropy = field(default=cross_entropy, compare=False, repr=False)
 
@@ -43,7 +43,7 @@ class Categorical(Likelihood):
         return by_row(self.cross_entropy(output.scores, batch.real(batch.target), 0.0), output.lengths)
 
     def loss(self, output: Output, batch: Batch) -> Float[Tensor, " B"]:
-        nats = self.cross_entropy(output.scores, batch.real(batch.target), self.smoothing)
+        nats = self.cross_entropy(output.scores, batch.real(batch.target), self.label_smoothing)
         return by_row(nats if self.weights is None else nats * self.weights_of(batch), output.lengths)
 
     def weight(self, batch: Batch) -> Float[Tensor, " B"] | Int[Tensor, " B"]:

@@ -42,7 +42,7 @@ def answers(folder: Path, lines: Sequence[str], search: dict[str, Any]) -> list[
     spec = util.spec_from_file_location("run", folder / "run.py")
     assert spec is not None
     assert spec.loader is not None
-    beside, path = {"texts", "words"} - set(sys.modules), list(sys.path)
+    beside, path = {"search", "texts", "words"} - set(sys.modules), list(sys.path)
     try:
         module = util.module_from_spec(spec)
         spec.loader.exec_module(module)

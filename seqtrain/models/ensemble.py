@@ -20,8 +20,7 @@ class Ensemble(Model):
 
     def __init__(self, members: Sequence[Any]):
         super().__init__()
-        self.members = nn.ModuleList(members)
-        self.models = [*members]
+        self.members: Any = nn.ModuleList(members)
         self.spec = members[0].spec
         if len({type(member.spec.likelihood) for member in members}) > 1:
             raise UserError("their scores mean different things (likelihood)")
@@ -29,7 +28,7 @@ class Ensemble(Model):
 
     def forward(self, batch: Batch, state: State = None) -> Output:
         states = [None] * len(self.members) if state is None else state
-        outputs = [member(batch, before) for member, before in zip(self.models, states, strict=True)]
+        outputs = [member(batch, before) for member, before in zip(self.members, states, strict=True)]
         if len({tuple(output.lengths.tolist()) for output in outputs}) > 1:
             raise UserError("their frontends leave different numbers of positions")
         scores = self.mixed(torch.stack([output.scores for output in outputs]))
@@ -37,7 +36,7 @@ class Ensemble(Model):
 
     def align(self, batch: Batch) -> Float[Tensor, "B T R"] | None:
         """A mean, where all members can tell, and of the same positions."""
-        found = [member.align(batch) for member in self.models]
+        found = [member.align(batch) for member in self.members]
         shapes = {None if weights is None else weights.shape for weights in found}
         return None if None in shapes or len(shapes) > 1 else torch.stack(found).mean(0)
 
@@ -62,11 +61,11 @@ class GeneratorEnsemble(Ensemble, Generator):
         self.output = Mixture([member.output for member in members], self.mixed)
 
     def start(self, source: Any, lengths: Any) -> tuple[Any, State]:
-        memories, states = zip(*(member.start(source, lengths) for member in self.models), strict=True)
+        memories, states = zip(*(member.start(source, lengths) for member in self.members), strict=True)
         return memories, states
 
     def decode(self, inputs: Num[Tensor, "B T *F"], state: State, memory: Any) -> tuple[Any, State]:
-        rows = zip(self.models, state, memory, strict=True)
+        rows = zip(self.members, state, memory, strict=True)
         hidden, states = zip(*(member.decode(inputs, before, of) for member, before, of in rows), strict=True)
         return hidden, states
 

@@ -477,6 +477,10 @@ class Task:
         """What else of the measures of a split, valid or test, is best read as a table, by name."""
         return {}
 
+    def overview(self, examples: Any, totals: Totals) -> dict[str, Any]:
+        """What `show` has not, of the test split at the end alone."""
+        return {}
+
 
 def by_example(values: torch.Tensor) -> np.ndarray:
     """The numbers of the rows of a batch, to be added up with those of others."""

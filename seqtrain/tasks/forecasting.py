@@ -134,10 +134,10 @@ class Forecasting(Task):
         self, windows: Any, rows: np.ndarray, forecast: np.ndarray, quantiles: Iterator[np.ndarray] | None
     ) -> Totals:
         """What forecasts and their quantiles, (N, T, C) in the units of the data, add to the metrics."""
-        found = metrics.forecast_sums(*windows.measured(forecast, rows))
+        made, true, naive = windows.measured(forecast, rows)
+        found = metrics.forecast_sums(made, true, naive)
         if quantiles is not None:
-            true = windows.measured(forecast, rows)[1]
-            found |= intervals.sums((windows.measured(values, rows)[0] for values in quantiles), true, self.interval)
+            found |= intervals.sums((windows.in_units(values, rows) for values in quantiles), true, self.interval)
         return found
 
     def score_weighted(self, totals: Totals) -> Weighted:
@@ -320,10 +320,7 @@ class Forecasting(Task):
         made = self.run(model, examples, rows)
         context, true = examples.cut(rows)
         label, naive = list(self.naive(examples, rows).items())[1]
-        errors = self.backtest(examples, totals)
-        backtest = {"model": [row["mae"] for row in errors], label: [row["mae_seasonal_naive"] for row in errors]}
-        several = {"backtest": plots.backtest([row["origin"] for row in errors], backtest)} if len(errors) > 1 else {}
-        return several | {
+        return {
             f"forecast {i + 1}": plots.forecast(
                 examples.times(row),
                 context[i, :, 0],
@@ -334,3 +331,11 @@ class Forecasting(Task):
             )
             for i, row in enumerate(rows.tolist())
         }
+
+    def overview(self, examples: Windows, totals: Totals) -> dict[str, Any]:
+        errors = self.backtest(examples, totals)
+        if len(errors) < 2:
+            return {}
+        of = {"model": "mae", f"seasonal naive, period {self.fitted.period}": "mae_seasonal_naive"}
+        lines = {label: [row[name] for row in errors] for label, name in of.items()}
+        return {"backtest": plots.backtest([row["origin"] for row in errors], lines)}
