@@ -239,6 +239,11 @@ class Windows(Examples):
             return self.owner[rows, None] % len(self.targets)
         return np.tile(np.arange(len(self.targets)), (len(rows), 1))
 
+    def recency(self, rows: np.ndarray) -> Float[np.ndarray, " N"]:
+        """Returns how late windows are among those of their series, above 0; 1 is the last one."""
+        owner, counts = self.owner[rows], np.bincount(self.owner, minlength=len(self.records))
+        return (rows - np.searchsorted(self.owner, owner) + 1) / counts[owner]
+
     def times(self, row: int) -> np.ndarray:
         """Returns the dates of a window: (S + T,), of its context and its targets."""
         end = self.ends[row] - self.begins[self.owner[row]]

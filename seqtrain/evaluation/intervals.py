@@ -12,6 +12,7 @@ from seqtrain.evaluation.metrics import Totals
 STEPS = 20  # of the levels between 0 and 1 at which a distribution is described
 CALIBRATED = 2**20  # values whose errors a correction is learned from, at most, but for windows enough:
 WINDOWS = 300
+HALVED = 0.5  # of the time from the first to the last of these windows, in which the weight of an error halves
 
 
 def levels_of(interval: float) -> list[float]:
@@ -32,9 +33,15 @@ def thinned(count: int, values: int) -> Int[np.ndarray, " N"]:
     return np.linspace(0, count - 1, min(count, max(WINDOWS, CALIBRATED // values))).astype(int)
 
 
+def weights(recency: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
+    """How much the errors of windows count; of the last one once. recency: see `Windows.recency`."""
+    return 0.5 ** ((1 - recency) / HALVED)
+
+
 def corrections(
     levels: Sequence[float],
     errors: Callable[[int], Float[np.ndarray, "N T C"]],
+    weights: Float[np.ndarray, " N"],
     channels: Int[np.ndarray, "N C"],
     mirrored: bool,
 ) -> Float[np.ndarray, "L T K"]:
@@ -44,32 +51,45 @@ def corrections(
     It is the quantile of the errors which that quantile made in windows that the model was not trained on. Around a
     best guess this is split conformal prediction (Lei et al. 2018, arXiv:1604.04173), around quantiles it is
     conformalized quantile regression (Romano et al. 2019, arXiv:1905.03222). The share is guaranteed where errors are
-    exchangeable, and errors in time are so only as far as nothing drifts.
+    exchangeable, and errors in time are so only as far as nothing drifts: so the later ones count more (Barber et al.
+    2023, arXiv:2202.13415).
 
-    errors: of the quantile of that number, in the scale of each window, NaN where missing. channels: the numbers of the
-    channels of each window. mirrored: whether errors are as likely up as down, so that both ends move alike: what was
-    too low in one part of a series is as a rule not too low in the next.
+    errors: of the quantile of that number, in the scale of each window, NaN where missing. weights: of the windows.
+    channels: the numbers of the channels of each window. mirrored: whether errors are as likely up as down, so that
+    both ends move alike: what was too low in one part of a series is as a rule not too low in the next.
     """
     found = []
     for number, level in enumerate(levels):
         made = errors(number)
         made = np.concatenate([made, -errors(len(levels) - 1 - number)]) if mirrored else made
         of_window = np.concatenate([channels, channels]) if mirrored else channels
-        pooled = correction(made.reshape(-1, 1), level)[0]
-        by_channel = [made.swapaxes(1, 2)[of_window == channel] for channel in range(channels.max() + 1)]
-        found.append(np.stack([correction(some, level, pooled) for some in by_channel], 1))
+        of_error = np.broadcast_to(
+            np.concatenate([weights, weights] if mirrored else [weights])[:, None], of_window.shape
+        )
+        pooled = correction(made.reshape(-1, 1), of_error.repeat(made.shape[1], 0).ravel(), level)[0]
+        by_channel = [
+            correction(made.swapaxes(1, 2)[of_window == channel], of_error[of_window == channel], level, pooled)
+            for channel in range(channels.max() + 1)
+        ]
+        found.append(np.stack(by_channel, 1))
     return np.array(found)
 
 
-def correction(errors: Float[np.ndarray, "N T"], level: float, pooled: float | None = None) -> Float[np.ndarray, " T"]:
-    """The error of rank (n + 1) level at each step, of n that are not missing, rounded away from the median. pooled:
-    stands where there are fewer errors than such ranks."""
-    count = (~np.isnan(errors)).sum(0)
-    rank = (count + 1) * level
-    whole = np.ceil(rank - 1e-9) if level > 0.5 else np.floor(rank + 1e-9)
-    place = np.clip(whole, 1, np.maximum(count, 1)).astype(int) - 1
-    found = np.take_along_axis(np.sort(errors, 0), place[None], 0)[0] if len(errors) else np.zeros(errors.shape[1])
-    few = (count + 1) * min(level, 1 - level) < 1 - 1e-9
+def correction(
+    errors: Float[np.ndarray, "N T"], weights: Float[np.ndarray, " N"], level: float, pooled: float | None = None
+) -> Float[np.ndarray, " T"]:
+    """The error at each step below which that share of the weights lies, rounded away from the median; an error to come
+    has the weight 1. pooled: stands where the errors weigh too little to tell."""
+    if level < 0.5:
+        return -correction(-errors, weights, 1 - level, None if pooled is None else -pooled)
+    order = np.argsort(errors, 0)  # NaN comes last
+    known = ~np.isnan(errors)
+    weight = np.take_along_axis(known * weights[:, None], order, 0).cumsum(0)
+    whole = known.T @ weights + 1
+    last = np.maximum(known.sum(0) - 1, 0)
+    place = np.minimum((weight < whole * level - 1e-9).sum(0), last)
+    found = np.take_along_axis(np.take_along_axis(errors, order, 0), place[None], 0)[0] if len(errors) else whole * 0
+    few = whole * (1 - level) < 1 - 1e-9
     return found if pooled is None else np.where(few, pooled, found)
 
 

@@ -98,7 +98,8 @@ class Forecasting(Task):
         def errors(number: int) -> np.ndarray:
             return (true - self.quantile(number, scores, examples, rows)) / scale
 
-        found = intervals.corrections(self.levels, errors, examples.channels(rows), mirrored=True)
+        weights = intervals.weights(examples.recency(rows))
+        found = intervals.corrections(self.levels, errors, weights, examples.channels(rows), mirrored=True)
         return {"corrections": np.vectorize(lambda value: float(f"{value:.6g}"))(found).tolist()}
 
     def load_calibration(self, learned: dict[str, Any]) -> None:
@@ -165,9 +166,10 @@ class Forecasting(Task):
         windows = self.examples(before)
         rows = intervals.thinned(len(windows.ends), self.frame.horizon * windows.values.shape[1])
         true, scale, channels = windows.cut(rows)[1], windows.normalization(rows)[1], windows.channels(rows)
+        weights = intervals.weights(windows.recency(rows))
         errors = {name: (true - made) / scale for name, made in self.naive(windows, rows).items()}
         return {
-            name: intervals.corrections(self.levels, lambda _, made=made: made, channels, mirrored=False)
+            name: intervals.corrections(self.levels, lambda _, made=made: made, weights, channels, mirrored=False)
             for name, made in errors.items()
         }
 

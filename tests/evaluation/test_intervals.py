@@ -26,7 +26,9 @@ def test_intervals_cover_what_they_say_where_errors_are_exchangeable(interval: f
     low, high = intervals.ends(interval)
     for _ in range(400):
         errors = random.gamma(2, size=(60, 2, 1)) - 1  # skewed, and not around zero
-        found = intervals.corrections(levels, lambda _, made=errors: made, np.zeros((60, 1), int), mirrored)
+        found = intervals.corrections(
+            levels, lambda _, made=errors: made, np.ones(60), np.zeros((60, 1), int), mirrored
+        )
         fresh = random.gamma(2, size=(50, 2, 1)) - 1
         shares.append(((found[low] <= fresh) & (fresh <= found[high])).mean())
     assert interval - 0.005 < np.mean(shares) < interval + 2 / 61 + 0.005
@@ -38,14 +40,17 @@ def test_wrong_quantiles_are_corrected():
     place, fresh = random.normal(size=(2, 4000, 1, 1))
     true, levels = place + random.normal(size=place.shape), stats.norm.ppf(LEVELS) / 3 + 2
     channels = np.zeros((4000, 1), int)
-    found = intervals.corrections(LEVELS, lambda number: true - (place + levels[number]), channels, mirrored=False)
+    found = intervals.corrections(
+        LEVELS, lambda number: true - (place + levels[number]), np.ones(4000), channels, mirrored=False
+    )
     below = [(fresh < level + some).mean() for level, some in zip(levels, found, strict=True)]
     np.testing.assert_allclose(below, LEVELS, atol=0.03)
 
 
 def test_mirrored_errors_move_both_ends_alike_by_the_size_of_the_errors():
     errors = np.random.default_rng(0).normal(1, size=(999, 1, 1))
-    found = intervals.corrections([0.05, 0.5, 0.95], lambda _: errors, np.zeros((999, 1), int), mirrored=True)[:, 0, 0]
+    alike = np.ones(999), np.zeros((999, 1), int)
+    found = intervals.corrections([0.05, 0.5, 0.95], lambda _: errors, *alike, mirrored=True)[:, 0, 0]
     assert found[0] == -found[2]
     assert found[2] == pytest.approx(np.quantile(np.abs(errors), 0.9), rel=0.01)
     assert found[1] == pytest.approx(0, abs=0.01)
@@ -53,11 +58,25 @@ def test_mirrored_errors_move_both_ends_alike_by_the_size_of_the_errors():
 
 def test_a_correction_by_hand():
     errors = np.array([[3.0, 1], [1, math.nan], [2, math.nan]])
-    assert intervals.correction(errors, 0.5).tolist() == [2, 1]
-    assert intervals.correction(errors, 0.75).tolist() == [3, 1]  # the third of three
-    assert intervals.correction(errors, 0.25).tolist() == [1, 1]
-    assert intervals.correction(errors, 0.75, pooled=9.0).tolist() == [3, 9]  # a single error has no such rank
-    assert intervals.correction(errors[:0], 0.75, pooled=9.0).tolist() == [9, 9]
+    alike = np.ones(3)
+    assert intervals.correction(errors, alike, 0.5).tolist() == [2, 1]
+    assert intervals.correction(errors, alike, 0.75).tolist() == [3, 1]  # the third of three
+    assert intervals.correction(errors, alike, 0.25).tolist() == [1, 1]
+    assert intervals.correction(errors, alike, 0.75, pooled=9.0).tolist() == [3, 9]  # a single error has no such rank
+    assert intervals.correction(errors[:0], alike[:0], 0.75, pooled=9.0).tolist() == [9, 9]
+
+
+def test_a_weight_is_how_often_an_error_counts():
+    """As if it stood there so many times; the one to come counts once."""
+    errors, often = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 4
+    for level in (0.1, 0.3, 0.5, 0.8, 0.95):
+        repeated = intervals.correction(errors.repeat(often, 0), np.ones(often.sum()), level)
+        np.testing.assert_array_equal(intervals.correction(errors, often.astype(float), level), repeated)
+
+
+def test_late_errors_count_more():
+    found = intervals.weights(np.array([0.0, 0.5, 1.0]))
+    assert found.tolist() == [0.25, 0.5, 1]
 
 
 def test_each_step_and_channel_has_its_own_correction():
@@ -65,10 +84,12 @@ def test_each_step_and_channel_has_its_own_correction():
     spread = np.array([[1.0, 10], [2, 20]])  # step, channel
     apart = np.concatenate([random.normal(size=(2000, 2, 1)) * spread[:, i : i + 1] for i in range(2)])
     channels = np.repeat([0, 1], 2000)[:, None]
-    found = intervals.corrections([0.95], lambda _: apart, channels, mirrored=False)[0]
+    found = intervals.corrections([0.95], lambda _: apart, np.ones(4000), channels, mirrored=False)[0]
     np.testing.assert_allclose(found, 1.645 * spread, rtol=0.1)
     together = np.concatenate([apart[:2000], apart[2000:]], 2)
-    same = intervals.corrections([0.95], lambda _: together, np.tile([0, 1], (2000, 1)), mirrored=False)[0]
+    same = intervals.corrections([0.95], lambda _: together, np.ones(2000), np.tile([0, 1], (2000, 1)), mirrored=False)[
+        0
+    ]
     np.testing.assert_array_equal(same, found)
 
 

@@ -611,7 +611,7 @@ def test_naive_intervals_follow_from_the_steps_before_the_split():
     task = fitted([records[0].cut(0, 500)])
     for name, found in task.baselines([], records).items():
         assert 0.85 < found["coverage"] < 0.94, name
-        assert found["width"] == pytest.approx(2 * 1.645 * found["rmse"], rel=0.1)
+        assert found["width"] == pytest.approx(2 * 1.645 * found["rmse"], rel=0.15)
     assert "coverage" not in task.baselines([], [records[0].cut(0, 500)])["repeat last"]  # nothing before
 
 
