@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 SITE = ROOT / "build" / "docs"
 MOVED = {ROOT / "README.md": "index.md", ROOT / "RESULTS.md": "results.md"}
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")
-KEYS = re.compile(r"^<!-- keys: (\w+) ?(\w+)? -->$", re.M)
+KEYS = re.compile(r"^<!-- keys: ([\w/]+) ?(\w+)? -->$", re.M)
 API = {
     "use": "seqtrain.commands.loaded.Loaded",
     "trainer": "seqtrain.engine.trainer",
@@ -84,7 +84,7 @@ def tables(group: str, only: str | None) -> Iterator[str]:
         if target and str(target.value).startswith("seqtrain."):
             yield f" Class: [`{target.value}`][{target.value}]."
         keys = [entry for entry in entries.values() if entry.key and entry.name.startswith(own)]
-        yield from table(keys, "" if own else f"{group}.")
+        yield from table(keys, "" if own else f"{group.replace('/', '.')}.")
         others = [e for e in entries.values() if e.key and own and not e.name.startswith(own)]
         if others:
             yield "It also sets " + ", ".join(f"`{e.name}={show(e.value)}`" for e in others) + ".\n"

@@ -16,14 +16,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from seqtrain.commands import launcher, modes, run_folder, sweep
+from seqtrain.commands import launcher, modes, run_folder, sweep, sweep_table, sweeper
 from seqtrain.commands.inherited import inherited
 from seqtrain.config import UserError, compose, expanded, sources
 from seqtrain.config.quoting import in_hydra, resume_command
 from seqtrain.config.schema import conform
 from seqtrain.config.spelling import did_you_mean, near
 from seqtrain.machine import allocator, threads
-from seqtrain.machine.signals import PARENT, Lost, end_with, importing
+from seqtrain.machine.signals import PARENT, Lost, end_with, hand_on, importing
 from seqtrain.storage import disk
 from seqtrain.terminal import streams
 
@@ -194,12 +194,16 @@ def run_new(configs: sources.Configs, args: argparse.Namespace) -> int:
     args.overrides = [line for line in args.overrides if line != "resume=auto"]
     args.overrides = [*inherited(args.overrides, configs, args.multirun), *args.overrides]
     composed = compose.compose(configs, args.overrides, args.multirun)
-    if composed.config["mode"] == "train" and (folds := sweep.of_each_fold(composed.config["data"], composed.swept)):
+    if composed.config["mode"] == "train" and (
+        folds := sweep_table.of_each_fold(composed.config["data"], composed.swept)
+    ):
         args.multirun, args.overrides = True, [*args.overrides, folds]
         composed = compose.compose(configs, args.overrides, multirun=True)
     config = composed.config
     sweeps = args.multirun or composed.hydra.hydra.mode == RunMode.MULTIRUN
     modes.check(config, sweeps)
+    if not sweeps and sweeper.searches(composed):
+        raise UserError("hydra/sweeper goes with a sweep: add -m")
     if args.cfg or args.info:
         return call_hydra(args, composed.overrides, configs)
     if config["mode"] != "train":
@@ -265,30 +269,34 @@ def run_sweep(composed: compose.Composed, configs: sources.Configs, args: argpar
     """Runs every job of a sweep, then prints the table of their results."""
     if threads.launched():
         raise UserError("--multirun starts its trainings itself: leave torchrun out, device.processes=N will do")
+    sweeper.check(composed, configs)
     overrides = [*composed.overrides, *launcher.settings(composed)]
     with run_folder.reserved(composed.hydra, composed.overrides, "sweep") as folder_override:
         try:
             call_hydra(args, [*overrides, folder_override], configs)
         finally:
-            failed = sweep.finish(Path(composed.hydra.hydra.sweep.dir))
+            failed = sweep_table.finish(Path(composed.hydra.hydra.sweep.dir))
     return int(failed)
 
 
 def resume_sweep(folder: Path, configs: sources.Configs, args: argparse.Namespace) -> int:
-    """Goes on with a sweep: jobs that have ended are left as they are. Only `jobs` and the device may change."""
+    """Goes on with a sweep: jobs that have ended are left as they are. Only what is in `sweep.CHANGES` may change."""
     added = [line for line in args.overrides if not line.startswith("resume=")]
     keys = {line.partition("=")[0] for line in added}
-    if wrong := [line for line in added if not line.startswith(("jobs=", "device"))]:
-        raise UserError(f"{wrong[0]}: a resumed sweep keeps its settings, but for jobs and device; leave it out")
+    if wrong := [line for line in added if not line.startswith(sweep.CHANGES)]:
+        raise UserError(f"{wrong[0]}: a resumed sweep keeps its settings, but for jobs, device, hydra/launcher and "
+                        "hydra.sweeper.n_trials; leave it out")  # fmt: skip
     stored = [line for line in sweep.stored_overrides(folder) if line.lstrip("+").partition("=")[0] not in keys]
     composed = compose.compose(configs, [*stored, *added], multirun=True)
     args.multirun = True
+    sweeper.check(composed, configs, resumed=True)
     with disk.locked(folder):
+        sweep.wait(folder)
         overrides = [*composed.overrides, *launcher.settings(composed), f"hydra.sweep.dir={in_hydra(folder)}"]
         try:
             call_hydra(args, overrides, configs)
         finally:
-            failed = sweep.finish(folder)
+            failed = sweep_table.finish(folder)
     return int(failed)
 
 
@@ -306,18 +314,22 @@ def job(cfg: DictConfig) -> float:
     def work() -> int | None:
         with disk.locked(folder):
             row = sweep.read(folder)
+            if row and row["status"] in sweep.ENDED:  # before the sweep was killed
+                return None
             begun = row is not None and disk.Folder(folder).has("config.yaml")  # by a sweep that goes on now
             if not begun:
                 run_folder.claim(folder, config, schema)
             config["trust"] = True  # it came from the user's own command line, or names options that are here
             if hydra.mode == RunMode.MULTIRUN:
-                sweep.begin(folder, list(hydra.overrides.task), list(hydra.job.config.override_dirname.exclude_keys))
+                sweep.begin(folder, list(hydra.overrides.task), list(hydra.job.config.override_dirname.exclude_keys),
+                            hydra.job.num)  # fmt: skip
             if sweep.read(folder):  # a job of this sweep, or of the sweep that has started this process
                 return sweep.run_job(config, folder, begun)
             resume = resume_command(folder, config["device"])
             return exit_code(lambda: train(config, folder), resume, new_folder=folder)
 
     if code := exit_code(work):
+        hand_on(code)
         raise SystemExit(code)
     return sweep.objective(folder)
 

@@ -34,7 +34,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
         "term": SystemExit(143),
     }
 
-    def train(cfg: dict[str, Any], place: Path, resume: bool = False, swept: list[str] | None = None) -> float:
+    def train(
+        cfg: dict[str, Any], place: Path, resume: bool = False, swept: list[str] | None = None, judge: Any = None
+    ) -> float:
         made.append(SimpleNamespace(what="train", cfg=cfg, folder=place, resume=resume, swept=swept))
         if cfg["name"] in ends:
             raise ends[cfg["name"]]
@@ -93,7 +95,7 @@ WRONG = [
     ("model=null", "attn_seq2seq"),
     ("model={hidden_size:3}", "one option"),
     ("~model", "model=OPTION"),
-    ("hydra/launcher=joblib", "hydra-joblib-launcher"),
+    ("hydra/launcher=ray", "pip install 'seqtrain[ray]'"),
     ("hydra=x", "hydra.run.dir"),
     # types, ranges, options
     ("model.hidden_size=0", "int >= 1"),

@@ -97,7 +97,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     """A copy of the package, to which a page adds files."""
-    for name in ("seqtrain", "configs"):
+    for name in ("seqtrain", "hydra_plugins", "configs"):
         shutil.copytree(ROOT / name, tmp_path / "package" / name)
     return tmp_path / "package"
 
@@ -130,6 +130,9 @@ def follow(command: str, folder: Path, package: Path, as_written: bool) -> None:
     printed = output(command if as_written or not trains(command) else shortened(command), folder, package)
     if trains(command):
         jobs = [word.count(",") + 1 for word in command.split()[1:]] if " -m " in command else []
+        if trials := re.search(r"n_trials=(\d+)", command):  # of a search
+            seeds = re.search(r"seed=(\S+)", command)
+            jobs = [int(trials[1]), seeds[1].count(",") + 1 if seeds else 1]
         folds = re.search(r"data\.folds=(\d+)", command)
         wanted = int(folds[1]) if folds else 1
         for count in jobs:

@@ -39,7 +39,12 @@ BOTH = (
     "engine.job",
     "engine.trainer",
 )
-LIGHT = ("cli", "__main__", "commands.launcher", "commands.runs", "commands.sweep", "engine.memory")
+LIGHT = (
+    "cli",
+    "__main__",
+    *(f"commands.{name}" for name in ("launcher", "runs", "search_space", "study", "sweep", "sweep_table", "sweeper")),
+    "engine.memory",
+)
 FOLDERS = {"task": "tasks", "model": "models", "frontend": "frontends", "backbone": "backbones", "data": "data"}
 
 

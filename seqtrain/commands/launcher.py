@@ -7,8 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT, Popen
 from threading import Thread
@@ -29,6 +28,7 @@ from seqtrain.machine.signals import PARENT, Interruption
 log = logging.getLogger(__name__)
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 OURS = "hydra_plugins.seqtrain_launcher.SeqtrainLauncher"
+Numbered = tuple[int, Sequence[str]]  # a job: its number and its overrides
 OF_THE_SWEEP = ("hydra.launcher", "hydra/launcher", "hydra.sweep", "hydra/sweeper", "hydra.mode", "hydra.run.dir")
 
 
@@ -56,39 +56,52 @@ def heading(number: int, jobs: int, ended: int, since: float, overrides: Sequenc
 class Launcher(BasicLauncher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         assert self.config is not None
-        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        logging.getLogger(BasicLauncher.__module__).setLevel(logging.WARNING)  # it counts from 0, and up to 1
-        since, jobs = time.monotonic(), initial_job_idx + len(job_overrides)
+        jobs = initial_job_idx + len(job_overrides)
         numbered = list(enumerate(job_overrides, initial_job_idx))
         if before := sweep.ended(Path(self.config.hydra.sweep.dir)) & {number for number, _ in numbered}:
+            configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
             log.info("%d of %d jobs have ended before", len(before), jobs)
             numbered = [(number, overrides) for number, overrides in numbered if number not in before]
-        if self.config.jobs != 1 and numbered:
-            return self.launch_together(numbered, since, jobs)
-        ended = list[JobReturn]()
+        if not numbered:
+            return []
+        done = self.run(numbered, jobs, lambda number: None)
+        return [done[number] for number in sorted(done)]
+
+    def run(self, numbered: Iterable[Numbered], jobs: int, tell: Callable[[int], None]) -> dict[int, JobReturn]:
+        """Runs jobs, given with their numbers; returns what each has returned. The next job is asked for when there is
+        room for it. jobs: how many the sweep has. tell: called with the number of each job that has ended."""
+        assert self.config is not None
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        logging.getLogger(BasicLauncher.__module__).setLevel(logging.WARNING)  # it counts from 0, and up to 1
+        if self.config.jobs != 1:
+            return self.run_together(iter(numbered), jobs, tell)
+        since, ended = time.monotonic(), dict[int, JobReturn]()
         for number, overrides in numbered:
             log.info("%s", heading(number, jobs, len(ended), since, overrides))
-            ended += super().launch([overrides], number)
+            (ended[number],) = super().launch([overrides], number)
+            tell(number)
         return ended
 
-    def launch_together(
-        self, numbered: Sequence[tuple[int, Sequence[str]]], since: float, jobs: int
-    ) -> Sequence[JobReturn]:
+    def run_together(
+        self, numbered: Iterator[Numbered], jobs: int, tell: Callable[[int], None]
+    ) -> dict[int, JobReturn]:
         """Runs several jobs at a time; each gets an equal share of the cores."""
         assert self.config is not None
         wanted = threads.granted() if self.config.jobs == "auto" else self.config.jobs
-        most = min(wanted, len(numbered))
+        most = min(wanted, jobs)
         share = threads.allotted(most)
-        log.info("%d jobs, %d at a time with %d thread(s) each", len(numbered), most, share)
-        waiting, running = deque(numbered), list[Job]()
+        log.info("%d jobs, %d at a time with %d thread(s) each", jobs, most, share)
+        since, running, all_begun = time.monotonic(), list[Job](), False
         ended: dict[int, JobReturn] = {}
         with Interruption() as interruption, interruption.held():
             try:
-                while running or (waiting and not interruption.signal):
-                    while waiting and len(running) < most and not interruption.signal:
-                        number, overrides = waiting.popleft()
-                        log.info("[%d] %s", number, heading(number, jobs, len(ended), since, overrides))
-                        running.append(self.start(number, overrides, share))
+                while running or not (all_begun or interruption.signal):
+                    while len(running) < most and not (all_begun or interruption.signal):
+                        if (job := next(numbered, None)) is None:
+                            all_begun = True
+                            break
+                        log.info("[%d] %s", job[0], heading(job[0], jobs, len(ended), since, job[1]))
+                        running.append(self.start(*job, share))
                     if interruption.signal:
                         for job in running:
                             job.interrupt(interruption.signal)
@@ -96,6 +109,7 @@ class Launcher(BasicLauncher):
                     for job in [job for job in running if job.has_ended()]:
                         running.remove(job)
                         ended[job.number] = job.result()
+                        tell(job.number)
             except KeyboardInterrupt:  # a second Ctrl-C
                 for job in running:
                     job.process.send_signal(signal.SIGINT)
@@ -105,7 +119,7 @@ class Launcher(BasicLauncher):
                     job.process.terminate()
                     job.process.wait()
         interruption.check()
-        return [ended[number] for number in sorted(ended)]
+        return ended
 
     def start(self, number: int, overrides: Sequence[str], share: int) -> "Job":
         """Starts the command of one job, in the folder that Hydra would give it."""
@@ -119,7 +133,7 @@ class Launcher(BasicLauncher):
         folder = Path(hydra.sweep.dir, hydra.sweep.subdir)
         folder.mkdir(parents=True, exist_ok=True)
         fixed = list(hydra.job.config.override_dirname.exclude_keys)
-        sweep.begin(folder, list(hydra.overrides.task), fixed)  # now: the process might die before it does so
+        sweep.begin(folder, list(hydra.overrides.task), fixed, number)  # now: the process might die before it does so
         config_folders = {source.provider: source.path for source in hydra.runtime.config_sources}
         flags = [f"--config-path={config_folders['main']}", f"--config-name={hydra.job.config_name}"]
         if "command-line" in config_folders:

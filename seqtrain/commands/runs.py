@@ -36,7 +36,12 @@ DEEPEST = 12  # folders below the one that is named
 LARGEST = 2**24  # bytes of a metrics.json
 TAIL = 2**16  # bytes at the end of a train.log
 RECORD = re.compile(r"^[\d-]{10} [\d:,]{8,12} (INFO|WARNING|ERROR) [\w.]+: (.*)$")
-ENDS = {"done": "finished", "diverged": "diverged", "failed": "failed"}  # of a job of a sweep; others: interrupted
+ENDS = {
+    "done": "finished",
+    "pruned": "pruned",
+    "diverged": "diverged",
+    "failed": "failed",
+}  # of a job of a sweep; others: interrupted
 
 
 def runs(cfg: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import json
 import logging
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import chain
@@ -43,23 +43,28 @@ log = logging.getLogger(__name__)
 RSS_UNITS_PER_MIB = 1024**2 if sys.platform == "darwin" else 1024  # getrusage counts bytes on macOS, KiB on Linux
 
 
-def train(cfg: Config, folder: Path, resume: bool = False, swept: Sequence[str] | None = None) -> float:
+Judge = Callable[[list[float], str], bool]
+
+
+def train(
+    cfg: Config, folder: Path, resume: bool = False, swept: Sequence[str] | None = None, judge: Judge | None = None
+) -> float:
     """Trains in a run folder, then scores the best weights on the validation split and, except in a sweep over other
     settings than folds, on the test split, and writes `metrics.json`.
 
-    swept: the settings that a sweep varies; None: this run is not part of a sweep. Returns the monitored validation
-    metric.
+    swept: the settings that a sweep varies; None: this run is not part of a sweep. judge: see `Job`. Returns the
+    monitored validation metric.
     """
     if folder.is_relative_to(Path.cwd()):  # shorter to read and type
         folder = folder.relative_to(Path.cwd())
     again = resume_command(folder, cfg["device"])
     if (count := cfg["device"]["processes"]) > 1 and not launched():
-        return processes.launch(count, partial(train_in_first, cfg, folder, resume, swept), again)
+        return processes.launch(count, partial(train_in_first, cfg, folder, resume, swept, judge), again)
     team = processes.joined()
     team.again = again
     with Interruption() as interruption, closing(team):
         try:
-            return train_until(interruption, team, cfg, folder, resume, swept)
+            return train_until(interruption, team, cfg, folder, resume, swept, judge)
         except Interrupted:
             last = Checkpoints(folder).named("last")
             where = f"at step {parse_name(last)[0]}" if last else "before the first checkpoint"
@@ -72,10 +77,10 @@ def train(cfg: Config, folder: Path, resume: bool = False, swept: Sequence[str] 
             raise
 
 
-def train_in_first(cfg: Config, folder: Path, resume: bool, swept: Sequence[str] | None) -> float:
+def train_in_first(cfg: Config, folder: Path, resume: bool, swept: Sequence[str] | None, judge: Judge | None) -> float:
     """Calls `train` in the first of several processes, which has to set up its log."""
     log_to_run(folder)
-    return train(cfg, folder, resume, swept)
+    return train(cfg, folder, resume, swept, judge)
 
 
 def train_along(team: Team, interruption: Interruption, cfg: Config, folder: Path) -> None:
@@ -89,7 +94,13 @@ def train_along(team: Team, interruption: Interruption, cfg: Config, folder: Pat
 
 
 def train_until(
-    interruption: Interruption, team: Team, cfg: Config, folder: Path, resume: bool, swept: Sequence[str] | None
+    interruption: Interruption,
+    team: Team,
+    cfg: Config,
+    folder: Path,
+    resume: bool,
+    swept: Sequence[str] | None,
+    judge: Judge | None,
 ) -> float:
     """Trains in the first or only process: see `train`."""
     checkpoints = Checkpoints(folder)
@@ -99,6 +110,7 @@ def train_until(
         raise UserError(f"{folder}: it ended before its first checkpoint, and it began with init: start it again")
     parts = open_run(cfg, folder, team, interruption, checkpoint)
     trainer, job, step = parts.trainer, parts.job, parts.job.recorder.step
+    job.judge = judge
     size = sum(p.numel() for p in job.model.parameters())
     log.info("%s\n%s; %s parameters on %s, %s", folder, parts.counts, f"{size:,}", job.device, trainer.precision)
     with closing(job.recorder):

@@ -13,18 +13,27 @@ from typing import Any
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from seqtrain.config import UserError
-from seqtrain.config.overrides import Overrides, override_problems, parse_value, read_overrides, sweep_texts
+from seqtrain.config.overrides import (
+    Overrides,
+    override_problems,
+    parse_value,
+    read_overrides,
+    sweep_texts,
+    sweep_values,
+)
 from seqtrain.config.rules import check_together
-from seqtrain.config.schema import Schema, check, conform, describe, read_entries
+from seqtrain.config.schema import Schema, check, check_value, conform, describe, read_entries
 from seqtrain.config.sources import Configs
 from seqtrain.config.spelling import did_you_mean, nearest_keys
+
+BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
 class Mistakes(UserError):
@@ -70,20 +79,32 @@ def compose(configs: Configs, lines: list[str], multirun: bool = False) -> Compo
     if problems or first is None:
         raise Mistakes(problems)
     if multirun or first.hydra.hydra.mode == RunMode.MULTIRUN:
-        add_sweeper_params(first, configs)
+        params = add_sweeper_params(first, configs)
+        check_intervals(first, [*params, *overrides.values])
     first.swept += [o.key_or_group for o in (*overrides.groups, *overrides.values) if o.is_sweep_override()]
     first.overrides = [plain_line(o, first.schema) for o in (*overrides.groups, *overrides.values)]
     return first
 
 
-def add_sweeper_params(composed: Composed, configs: Configs) -> None:
-    """Checks `hydra.sweeper.params`, the values that a YAML file sweeps over, like those of a command line."""
+def add_sweeper_params(composed: Composed, configs: Configs) -> list[Override]:
+    """Checks `hydra.sweeper.params`, the values that a YAML file sweeps over, like those of a command line, and returns
+    them."""
     params = OmegaConf.select(composed.hydra, "hydra.sweeper.params") or {}  # it may be null
     overrides = read_overrides([f"{key}={value}" for key, value in params.items()], configs, multirun=True)
     problems = [p for o in overrides.values for p in override_problems(o, composed.schema, configs)]
     if overrides.problems or problems:
         raise Mistakes([f"{p} (in hydra.sweeper.params)" for p in overrides.problems + problems])
     composed.swept += [str(key) for key in params]
+    return overrides.values
+
+
+def check_intervals(composed: Composed, overrides: list[Override]) -> None:
+    """Raises `Mistakes` for intervals where the sweeper takes every combination of values."""
+    if composed.hydra.hydra.sweeper._target_ == BASIC_SWEEPER:
+        lines = [o.input_line for o in overrides if isinstance(o.value(), IntervalSweep)]
+        if lines:
+            raise Mistakes([f"{line}: an interval has no end of values: add hydra/sweeper=optuna, or give a list"
+                            for line in lines])  # fmt: skip
 
 
 def plain_line(o: Override, schema: Schema) -> str:
@@ -112,7 +133,11 @@ def compose_one(configs: Configs, groups: list[str], overrides: Overrides, probl
     new_problems: list[str] = []
     invalid_keys = set[str]()
     for o in overrides.values:
-        of_this = hydra_problems(o, hydra_section) if is_hydra(o) else override_problems(o, files.schema, configs)
+        of_this = (
+            hydra_problems(o, hydra_section, files.hydra)
+            if is_hydra(o)
+            else override_problems(o, files.schema, configs)
+        )
         new_problems += of_this
         if of_this:
             invalid_keys.add(o.key_or_group)
@@ -131,15 +156,22 @@ def compose_one(configs: Configs, groups: list[str], overrides: Overrides, probl
         from_file = name in files.origins and not any(name == key or name.startswith(f"{key}.") for key in typed)
         if problem and name not in invalid_keys:
             new_problems.append(f"{problem} (in {files.origins[name]})" if from_file else problem)
+    for name in files.hydra.keys:
+        value = OmegaConf.select(composed, name)
+        value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+        if name not in invalid_keys and (problem := check_value(name, value, files.hydra)):
+            new_problems.append(problem)
     problems += new_problems or check_together(config)  # rules between settings need valid settings
     return Composed(config, files.schema, composed, overrides=[], swept=[])
 
 
 @dataclass
 class Files:
-    """What the chosen YAML files declare, and where each key was set last."""
+    """What the chosen YAML files declare, and where each key was set last. hydra: the schema of those options of Hydra
+    that are ours."""
 
     schema: Schema = field(default_factory=Schema)
+    hydra: Schema = field(default_factory=Schema)
     origins: dict[str, str] = field(default_factory=dict)
 
 
@@ -154,7 +186,12 @@ def read_files(configs: Configs, groups: list[str]) -> Files:
     defaults = configs.loader.compute_defaults_list(configs.name, groups, RunMode.RUN)
     for default in defaults.defaults:
         path = default.config_path and configs.file(default.config_path)
-        if not path or str(default.config_path).startswith("hydra/"):
+        if not path:
+            continue
+        if str(default.config_path).startswith("hydra/"):
+            for entry in read_entries(path):
+                if entry.key is not None and entry.key.typed:
+                    files.hydra.add(f"{default.package}.{entry.name}", entry.key)
             continue
         group = str(default.config_path).rpartition("/")[0]
         prefix = f"{default.package}." if default.package else ""
@@ -179,6 +216,7 @@ def read_files(configs: Configs, groups: list[str]) -> Files:
 
 ANY_KEY_BELOW = (  # sections of hydra that may have keys of any name
     *("hydra.job.env_set.", "hydra.sweeper.params.", "hydra.callbacks.", "hydra.env."),
+    *("hydra.launcher.ray.", "hydra.launcher.additional_parameters."),
     *(f"hydra.{log}_logging.{part}." for log in ("job", "hydra") for part in ("loggers", "handlers", "formatters")),
 )
 
@@ -194,12 +232,15 @@ def load_hydra_section(configs: Configs, groups: list[str]) -> dict[str, Any]:
     return {"hydra": container}
 
 
-def hydra_problems(o: Override, hydra_section: dict[str, Any]) -> list[str]:
-    """Returns what is wrong with an override of the section hydra: an unknown key, or an empty value."""
+def hydra_problems(o: Override, hydra_section: dict[str, Any], schema: Schema) -> list[str]:
+    """Returns what is wrong with an override of the section hydra: an unknown key, an empty value, or one that its
+    schema does not take, if it has one."""
     name = o.key_or_group
     names = list(dotted_names(hydra_section))
     if name.startswith(ANY_KEY_BELOW):
         return []
+    if name in schema.keys and "${" not in str(o.input_line):
+        return [problem for value in sweep_values(o) if (problem := check_value(name, value, schema))]
     if name in names:
         return [f"{o.input_line} is empty: is a variable of the shell not set?"] if o.value() == "" else []
     return [f"{name}: there is no such key{did_you_mean(nearest_keys(name, names)[:1])}"]

@@ -25,6 +25,7 @@ class Overrides:
     problems: list[str] = field(default_factory=list)
 
 
+PLUGINS = ("joblib", "submitit", "ray")  # launchers that are extras
 NAME = re.compile(r"[+~]{0,2}[\w$-]+([./@:][\w$-]+)*")
 
 
@@ -118,7 +119,9 @@ def unknown_option(group: str, value: str, options: list[str], configs: Configs)
     if elsewhere:
         return message + f"; {value} is an option of {elsewhere[0]}: {elsewhere[0]}={value}"
     if group.startswith("hydra/"):
-        return message + " (others come with plugins, such as hydra-joblib-launcher)"
+        extra = next((extra for extra in PLUGINS if value.startswith(extra)), None)
+        cure = f"pip install 'seqtrain[{extra}]'" if extra else "others come with plugins of Hydra"
+        return f"{message}{did_you_mean([f'{group}={o}' for o in near(value, options)])} ({cure})"
     files = {option: configs.file(f"{group}/{option}") for option in options}
     meant = [o for o, path in files.items() if path and value.lower() in re.findall(r"\w+", describe(path).lower())]
     return message + did_you_mean([f"{group}={o}" for o in meant or near(value, options)])
@@ -166,8 +169,18 @@ def override_problems(o: Override, schema: Schema, configs: Configs) -> list[str
         for key, setting in settings:
             interpolated = isinstance(setting, str) and "${" in setting  # checked once it is resolved
             if not interpolated and (problem := check_value(key, setting, schema)):
+                if cure := whole_numbers(o, key, setting, schema):
+                    return [problem + cure]
                 problems.append(problem)
     return problems
+
+
+def whole_numbers(o: Override, name: str, value: Any, schema: Schema) -> str:
+    """Returns the end of a message about an interval where whole numbers are expected."""
+    fits = isinstance(o.value(), IntervalSweep) and isinstance(value, float) and value.is_integer()
+    if not fits or check_value(name, int(value), schema):
+        return ""
+    return f"; for whole numbers: {shlex.quote(f'{name}=int({text_of(o)})')}"
 
 
 def unknown_key(name: str, o: Override, schema: Schema, configs: Configs) -> str:

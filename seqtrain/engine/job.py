@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ from seqtrain.engine.objective import Objective, Parallel
 from seqtrain.engine.processes import Team
 from seqtrain.engine.recorder import Recorder
 from seqtrain.machine.kernels import Kernels
-from seqtrain.machine.signals import Interruption
+from seqtrain.machine.signals import Interruption, Pruned
 from seqtrain.tasks.base import Task
 from seqtrain.trees import map_tensors, weave
 
@@ -96,6 +96,7 @@ class Job:
     team: Team = field(default_factory=Team)
     interruption: Interruption = field(default_factory=Interruption)
     data: str = ""  # the fingerprint of the data
+    judge: Callable[[list[float], str], bool] | None = None  # of a search: whether to stop, by the monitor so far
 
     def join(self, team: Team) -> None:
         """Makes this process one of several that train together."""
@@ -114,6 +115,12 @@ class Job:
         progress.position += batches
         if progress.position >= self.train.size(progress.epoch):
             progress.epoch, progress.position, self.carried = progress.epoch + 1, 0, None
+
+    def check_judge(self) -> None:
+        """Raises `Pruned` in all processes where the search stops this job after an evaluation."""
+        values = [point[self.task.monitor] for point in self.progress.curve]
+        if self.team.share(self.judge is not None and self.judge(values, self.task.direction)):
+            raise Pruned(self.task.monitor, self.task.direction, values[-1])
 
     def save(self, best: bool = False) -> None:
         """Saves a checkpoint of this step. best: whether its evaluation was the best so far."""

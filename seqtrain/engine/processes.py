@@ -32,7 +32,7 @@ from seqtrain.config import UserError
 from seqtrain.engine import rendezvous
 from seqtrain.engine.objective import Parallel
 from seqtrain.engine.rendezvous import PATIENCE
-from seqtrain.machine.signals import SIGNALS, Interrupted, Interruption, Lost
+from seqtrain.machine.signals import SIGNALS, Interrupted, Interruption, Lost, Pruned
 from seqtrain.machine.threads import STORE, launched
 from seqtrain.terminal.streams import say
 
@@ -302,7 +302,7 @@ def follow(train_along: Callable[[Team, Interruption, dict[str, Any], Path], Non
         try:
             if call := team.wait_for_call():
                 train_along(team, interruption, *call)
-        except (SystemExit, FloatingPointError):  # interrupted, or diverged, in all processes
+        except (SystemExit, FloatingPointError, Pruned):  # interrupted, diverged or pruned, in all processes
             pass
         except Lost as error:
             if not team.private:

@@ -130,6 +130,8 @@ class Trainer:
                           "tries again", progress.step, problem)  # fmt: skip
         if stop:
             raise Interrupted(128 + stop)
+        if due and not self.done(progress, total):
+            job.check_judge()
 
     def update(self, job: Job, group: list[Batch]) -> tuple[Tensor, Tensor]:
         """Updates the weights once, with the gradient of the mean loss over all target items of a group of batches.

@@ -1,4 +1,4 @@
-"""Figures of a sweep: which settings led to which result."""
+"""Figures of a sweep: which settings led to which result, and the course of a search."""
 
 from __future__ import annotations
 
@@ -93,6 +93,32 @@ def by_setting(settings: dict[str, list[str]], results: Sequence[float], metric:
         axes.set_xticks(spots, labels, fontsize=8, rotation=30 if max(map(len, labels)) > 6 else 0, **font)
         axes.set(xlabel=key, ylabel=metric)
         axes.margins(x=0.2)
+    return figure
+
+
+def history(jobs: Sequence[tuple[int, float, bool]], direction: str, metric: str) -> Figure:
+    """The course of a search: the result of each job, and the best one so far. jobs: number, result, and whether it was
+    pruned, which is then its last result. direction: "min" or "max"."""
+    figure, axes = new(6.0, 3.2)
+    for pruned, style in ((True, {"marker": "x", "color": "0.6"}), (False, {"marker": "o", "color": "C0"})):
+        shown = [(number, result) for number, result, was_pruned in jobs if was_pruned == pruned]
+        if shown:
+            axes.plot(*zip(*shown, strict=True), linestyle="", label="pruned" if pruned else "done", alpha=0.7, **style)
+    done = sorted((number, result) for number, result, pruned in jobs if not pruned)
+    best = (np.maximum if direction == "max" else np.minimum).accumulate([result for _, result in done])
+    axes.step([number for number, _ in done], best, where="post", color="black", linewidth=1, label="best so far")
+    axes.set(xlabel="job", ylabel=metric)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def importance(shares: dict[str, float]) -> Figure:
+    """The share of each setting in how good the jobs of a search are, the most important one on top."""
+    figure, axes = new(6.0, 1.0 + 0.35 * len(shares))
+    keys = sorted(shares, key=shares.__getitem__)
+    axes.barh(range(len(keys)), [shares[key] for key in keys], color="C0")
+    axes.set_yticks(range(len(keys)), keys, fontsize=9)
+    axes.set(xlabel="importance (PED-ANOVA)", xlim=(0, 1))
     return figure
 
 

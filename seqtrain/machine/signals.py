@@ -21,6 +21,17 @@ class Lost(Exception):
     """Another process of the same training has ended out of turn."""
 
 
+class Pruned(Exception):
+    """A search has stopped a job that does worse than others. value: the monitor at its last evaluation."""
+
+    def __init__(self, monitor: str, direction: str, value: float):
+        super().__init__(monitor, direction, value)
+        self.monitor, self.direction, self.value = monitor, direction, value
+
+    def __str__(self) -> str:
+        return f"pruned: other jobs have a better {self.monitor} after as many evaluations"
+
+
 class Interruption:
     """SIGINT, SIGTERM, SIGUSR1 and SIGHUP end a run: at once, or, while it is `held`, where it asks with `check`. A
     second SIGINT stops in any case at once. A SIGHUP that is ignored, as under nohup, stays so."""
@@ -62,6 +73,13 @@ class Interruption:
     def __exit__(self, *error: object) -> None:
         for number, handler in self.previous.items():
             signal.signal(number, handler)
+
+
+def hand_on(code: int) -> None:
+    """Sends a signal that has ended a run, by its exit code, to the handler of the program that has called it: one that
+    puts a job of a cluster into the queue again, now that its state is saved."""
+    if code - 128 in (signal.SIGTERM, signal.SIGUSR1) and callable(signal.getsignal(code - 128)):
+        signal.raise_signal(code - 128)
 
 
 def end_with(parent: int) -> None:

@@ -18,9 +18,10 @@ from processes import LONG, command, family, told, wait_for
 
 import seqtrain.commands
 from seqtrain import cli
-from seqtrain.commands import launcher, run_folder, sweep
+from seqtrain.commands import launcher, run_folder, sweep, sweep_table
 from seqtrain.config import UserError
 from seqtrain.machine import threads
+from seqtrain.machine.signals import Pruned
 
 pytestmark = pytest.mark.usefixtures("own_log")
 
@@ -42,7 +43,7 @@ def test_table_is_sorted_by_the_monitor(tmp_path: Path, capsys: pytest.CaptureFi
     job(tmp_path, 2, 31.23456, lr="3", size="b|c")
     job(tmp_path, 3, None, "diverged", lr="4", size="b")
     job(tmp_path, 4, -1.0, lr="5", size="a")
-    assert sweep.finish(tmp_path)
+    assert sweep_table.finish(tmp_path)
     with (tmp_path / "sweep.csv").open(newline="") as file:
         head, *rows = csv.reader(file)
     assert head == ["lr", "size", "bleu", "seconds", "status", "run"]
@@ -57,7 +58,7 @@ def test_table_is_sorted_by_the_monitor(tmp_path: Path, capsys: pytest.CaptureFi
 def test_lower_may_be_better(tmp_path: Path) -> None:
     job(tmp_path, 0, 2.0, direction="min", lr="1")
     job(tmp_path, 1, 1.0, direction="min", lr="2")
-    assert not sweep.finish(tmp_path)
+    assert not sweep_table.finish(tmp_path)
     assert [row["value"] for row in sweep.gather(tmp_path)] == [1.0, 2.0]
 
 
@@ -66,7 +67,7 @@ def test_a_dead_job_is_in_the_table(tmp_path: Path) -> None:
     job(tmp_path, 1, None, "killed", lr="2")
     (tmp_path / "2-x").mkdir()
     (tmp_path / "2-x" / "job.json").write_text('{"overrides": {"lr"')
-    assert sweep.finish(tmp_path)
+    assert sweep_table.finish(tmp_path)
     assert [row["status"] for row in sweep.gather(tmp_path)] == ["done", "killed", "killed"]
 
 
@@ -74,7 +75,7 @@ def test_figures_show_which_settings_led_to_which_result(tmp_path: Path, capsys:
     for i, (size, rate, backbone) in enumerate(product(("64", "128"), ("1e-4", "3e-3"), ("gru", "lstm"))):
         job(tmp_path, i, i / 10, direction="min", size=size, rate=rate, backbone=backbone)
     job(tmp_path, 9, None, "diverged", size="64")
-    sweep.finish(tmp_path)
+    sweep_table.finish(tmp_path)
     assert "with figures in figures" in capsys.readouterr().out
     names = ("sweep-parallel-coordinates.png", "sweep-by-setting.png")
     assert all((tmp_path / "figures" / name).read_bytes().startswith(b"\x89PNG") for name in names)
@@ -83,12 +84,12 @@ def test_figures_show_which_settings_led_to_which_result(tmp_path: Path, capsys:
 
 def test_one_job_has_no_figure(tmp_path: Path) -> None:
     job(tmp_path, 0, 1.0)
-    sweep.finish(tmp_path)
+    sweep_table.finish(tmp_path)
     assert not (tmp_path / "figures").exists()
 
 
 def test_no_job_at_all_is_a_failure(tmp_path: Path) -> None:
-    assert sweep.finish(tmp_path)
+    assert sweep_table.finish(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +99,7 @@ def test_no_job_at_all_is_a_failure(tmp_path: Path) -> None:
         (math.nan, "max", -math.inf, "diverged"),
         (math.nan, "min", math.inf, "diverged"),
         (-math.inf, "min", math.inf, "diverged"),
+        (Pruned("bleu", "max", 2.5), "max", 2.5, "pruned"),
         (FloatingPointError("loss is NaN"), None, math.inf, "diverged"),
         (ValueError("a bug"), None, math.inf, "failed"),
         (UserError("no such file"), None, math.inf, "failed"),
@@ -106,7 +108,7 @@ def test_no_job_at_all_is_a_failure(tmp_path: Path) -> None:
 def test_objective_of_a_job(
     end: Any, direction: str | None, objective: float, status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def train(cfg: dict[str, Any], folder: Path, resume: bool, swept: list[str]) -> float:
+    def train(cfg: dict[str, Any], folder: Path, resume: bool, swept: list[str], judge: None) -> float:
         assert swept == ["model"]
         if isinstance(end, Exception):
             raise end
@@ -124,9 +126,9 @@ def test_objective_of_a_job(
     row = json.loads((tmp_path / "job.json").read_text())
     assert row["status"] == status
     assert row["overrides"] == {"optimizer.lr": "1e-3", "model": "a"}
-    assert (row["value"] is None) == (status != "done")
+    assert (row["value"] is None) == (status not in ("done", "pruned"))
     told = tmp_path / "failed.txt"
-    assert told.exists() == isinstance(end, Exception)
+    assert told.exists() == (status in ("failed", "diverged") and isinstance(end, Exception))
     if told.exists():
         assert ("Traceback" in told.read_text()) == isinstance(end, ValueError)
 
@@ -134,7 +136,7 @@ def test_objective_of_a_job(
 def test_why_a_job_failed_stands_in_the_table_in_brief(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     job(tmp_path, 0, 1.0, lr="1")
     job(tmp_path, 1, None, "failed", lr="2", error="data.train=x: there is no such file\n" + 100 * "long ")
-    sweep.finish(tmp_path)
+    sweep_table.finish(tmp_path)
     shown = capsys.readouterr().out.splitlines()
     assert shown[1].endswith("  reason")
     assert "  data.train=x: there is no such file long long" in shown[3]
@@ -306,7 +308,7 @@ def fold(place: Path, number: int, accuracy: float | None, size: str = "1") -> N
 def test_mean_and_deviation_over_the_folds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number, (accuracy, size) in enumerate([(0.6, "1"), (0.8, "1"), (0.9, "2"), (None, "2")]):
         fold(tmp_path, number, accuracy, size)
-    assert sweep.finish(tmp_path)
+    assert sweep_table.finish(tmp_path)
     one, other = sorted(json.loads((tmp_path / "folds.json").read_text()), key=lambda row: row["settings"]["size"])
     assert one["test"]["accuracy"] == {
         "mean": pytest.approx(0.7),
