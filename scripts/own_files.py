@@ -1,6 +1,7 @@
 """Writes the files that the docs use as a user's own: python scripts/own_files.py [FOLDER]
 
-tickets.csv: support messages of five topics. numbers.tsv: numbers in words and in digits. orders.conll: orders of food,
+tickets.csv: support messages of five topics. numbers.tsv: numbers in words and in digits. shards/: more of them, in
+twelve files, with shards_valid.jsonl and shards_test.jsonl. orders.conll: orders of food,
 a token and its tag a line. notes/: a folder of text, from the documentation inside Python; sections/, titles/: parts of
 it, and their titles. sales.csv: daily sales of three shops, with gaps. recent.csv: the last weeks of them, and the days
 to forecast, of which only the holidays are known. tunes.abc: tunes in ABC notation.
@@ -12,6 +13,8 @@ from __future__ import annotations
 
 import csv
 import datetime
+import gzip
+import json
 import math
 import random
 import re
@@ -183,6 +186,18 @@ def write_lines(folder: Path) -> None:
             csv.writer(file).writerows(rows)
 
 
+def write_shards(folder: Path) -> None:
+    """Numbers in words and in digits, in files of which the training ones are gzipped."""
+    numbers = random.Random(5).sample(range(10_000), 5000)
+    lines = [json.dumps({"words": words(number), "digits": str(number)}) for number in numbers]
+    (folder / "shards").mkdir(exist_ok=True)
+    for shard in range(12):
+        content = "".join(f"{line}\n" for line in lines[200:][shard::12])
+        (folder / "shards" / f"{shard:02}.jsonl.gz").write_bytes(gzip.compress(content.encode(), mtime=0))
+    for split, some in {"valid": lines[:100], "test": lines[100:200]}.items():
+        (folder / f"shards_{split}.jsonl").write_text("".join(f"{line}\n" for line in some), encoding="utf-8")
+
+
 def write(folder: Path) -> None:
     draw = random.Random(4)
     (folder / "notes").mkdir(parents=True, exist_ok=True)
@@ -191,6 +206,7 @@ def write(folder: Path) -> None:
     with (folder / "numbers.tsv").open("w", encoding="utf-8") as file:
         file.write("words\tdigits\n")
         file.writelines(f"{words(number)}\t{number}\n" for number in draw.sample(range(10_000), 2000))
+    write_shards(folder)
     orders = "\n\n".join(order(draw) for _ in range(800))
     (folder / "orders.conll").write_text(f"{orders}\n", encoding="utf-8")
     shops, head = sales(draw).values(), ["day", "shop", "sales", "visitors", "holiday"]

@@ -49,6 +49,7 @@ DATA = {
     "pairs": {"train": str(OWN / "pairs.tsv")},
     "labelled": {"train": str(OWN / "labelled.csv")},
     "text": {"train": str(OWN / "text.txt")},
+    "lines": {"train": str(OWN / "text.txt")},
     "tagged": {"train": str(OWN / "tagged.conll")},
     "roles": {"size": 24, "valid_size": 9, "test_size": 7},
     "co2": {"valid_share": 0.02, "test_share": 0.9},

@@ -29,6 +29,7 @@ from seqtrain.engine.loader import Loader
 from seqtrain.engine.memory import out_of_memory
 from seqtrain.engine.optimizer import freeze, make_optimizer
 from seqtrain.engine.recorder import Recorder, line, settings
+from seqtrain.engine.streaming import Preparing, Streaming
 from seqtrain.engine.trackers import Tracking, check_tracker
 from seqtrain.engine.trainer import Trainer
 from seqtrain.evaluation.comparison import Baselines
@@ -41,6 +42,7 @@ from seqtrain.machine.device import open_device, settle_precision
 from seqtrain.machine.kernels import Kernels
 from seqtrain.reading.folds import Folds
 from seqtrain.reading.glossary import Glossary
+from seqtrain.reading.shards import Head
 from seqtrain.storage.cache import cached_value
 from seqtrain.tasks.base import Task
 
@@ -81,12 +83,24 @@ class Assembly:
         """Raises UserError, before anything takes time or memory, for what the device lacks, parts that do not fit
         together, and a checkpoint that does not fit the configuration."""
         _ = self.trainer, self.decoder, self.source
+        self.check_shards()
         check_tracker(self.cfg["tracker"])
         if self.checkpoint is not None:
             self.restore(Progress.read, self.checkpoint.training)
             _ = self.model
         if self.origin is not None:
             self.origin.check()
+
+    def check_shards(self) -> None:
+        """Raises UserError for what cannot be done with training data that is never read as a whole."""
+        if self.head is None:
+            return
+        schedule = self.locate("schedule")
+        if self.cfg["trainer"]["max_steps"] is None and getattr(schedule, "bounded", False):
+            raise UserError(
+                f"schedule={schedule.__name__.lower()} goes down to the last update, and the length of shards is "
+                "unknown: add trainer.max_steps=N, or schedule=constant"
+            )
 
     # ---------------------------------------------------------------------------------------------------- machine
 
@@ -139,6 +153,10 @@ class Assembly:
         if folds and kind == "series":
             raise UserError(f"data.folds={folds} mixes records, and time series have an order to be kept; leave it out")
         source = build(options, self.cfg["trust"])
+        if folds and isinstance(getattr(source.read("train"), "rows", None), Head):
+            raise UserError(
+                f"data.folds={folds} deals out all records, and shards are not read as a whole: leave it out"
+            )
         return Folds(source, folds, fold or 1, self.cfg["seed"]) if folds else source
 
     def check_axes(self, outline: Spec) -> None:
@@ -185,6 +203,12 @@ class Assembly:
                 raise UserError(f"data: the {split} split is empty")
         return records
 
+    @property
+    def head(self) -> Head | None:
+        """The rows that stand for shards, where the training data are such."""
+        rows = getattr(self.source.read("train"), "rows", None)
+        return rows if isinstance(rows, Head) else None
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all records: whether two runs saw the same data."""
@@ -193,11 +217,29 @@ class Assembly:
     @property
     def counts(self) -> str:
         """How many records each split has, in words."""
-        return ", ".join(f"{len(some):,} {split}" for split, some in self.records.items()) + " records"
+        counts = {split: f"{len(some):,} {split}" for split, some in self.records.items()}
+        if self.head is None:
+            return ", ".join(counts.values()) + " records"
+        shards = self.head.shards
+        return (
+            f"{len(shards):,} train shards of {shards.size / 1e6:,.1f} MB, {counts['valid']}, {counts['test']} records"
+        )
 
     @cached_property
     def report(self) -> Report:
-        """The report on the data, from the cache where they are large."""
+        """The report on the data; of shards, on the rows that stand for them."""
+        found = self.cached_report()
+        if self.head is None:
+            return found
+        count = len(self.records["train"])
+        found.figures["train"] |= {"records": None, "fit_records": count}
+        about = (
+            f"of train, this is about the first {count:,} records of the shards, which vocabularies are learned from"
+        )
+        return found._replace(lines=[*found.lines, about])
+
+    def cached_report(self) -> Report:
+        """From the cache where the data are large."""
         if key_of(self.records["train"]) is None:
             return self.task.report(self.records)
         key = json.dumps(["report", self.fingerprint, self.task.state()])
@@ -305,11 +347,18 @@ class Assembly:
         """The settings of a run that other runs may have otherwise."""
         return {key: value for key, value in self.cfg.items() if isinstance(value, dict)} | {"seed": self.cfg["seed"]}
 
+    def training_loader(self, batching: Batching) -> Loader | Streaming:
+        seed, workers = self.cfg["seed"], self.trainer.workers
+        if self.head is None:
+            return Loader.of(self.task.examples(self.records["train"]), batching, seed, workers)
+        records: Any = self.records["train"]
+        return Streaming(Preparing(self.head.shards, records.make, self.task.examples), batching, seed, workers)
+
     @cached_property
     def job(self) -> Job:
         """All that one training works on; `Job.restore` brings back what changes in it."""
         batching = Batching(self.trainer.batch_size, self.trainer.batch_tokens)
-        train = Loader.of(self.task.examples(self.records["train"]), batching, self.cfg["seed"], self.trainer.workers)
+        train = self.training_loader(batching)
         if self.trainer.overfit_batches is not None:
             train = valid = train.first_batches(self.trainer.overfit_batches)
         else:

@@ -28,7 +28,7 @@ from seqtrain.config.quoting import command, resume_command
 from seqtrain.engine import processes
 from seqtrain.engine.checkpoint import Checkpoint, Checkpoints, parse_name, put_weights, versions
 from seqtrain.engine.evaluate import evaluate
-from seqtrain.engine.processes import Team
+from seqtrain.engine.processes import Shared, Team
 from seqtrain.engine.recorder import excerpt, line
 from seqtrain.engine.room import check_room
 from seqtrain.engine.trainer import Diverged
@@ -70,6 +70,10 @@ def train(
             where = f"at step {parse_name(last)[0]}" if last else "before the first checkpoint"
             log.warning("interrupted %s; to go on: %s", where, again)
             raise
+        except Shared as error:
+            if (last := Checkpoints(folder).named("last")) is None:
+                raise
+            raise UserError(f"{error}; the run is kept at step {parse_name(last)[0]}, to go on: {again}") from None
         except Diverged:
             if best := Checkpoints(folder).named("best"):
                 where = f"of step {parse_name(best)[0]}"
@@ -154,6 +158,9 @@ def open_run(
     parts.origin = Origin(cfg) if checkpoint is None and cfg["init"] else None
     parts.device = open_device(cfg["device"], team.local_rank, team.local_size)
     parts.check()
+    if parts.head and len(parts.head.shards) < team.size:
+        raise UserError(f"device.processes={team.size}: each process reads shards of its own, and data.train has "
+                        f"{len(parts.head.shards)}: make more of them, or fewer processes")  # fmt: skip
     torch.manual_seed(cfg["seed"])
     deterministic = parts.trainer.deterministic
     if deterministic != torch.are_deterministic_algorithms_enabled():  # setting it imports torch's compiler: slow
@@ -204,7 +211,8 @@ def finish(parts: Assembly, swept: Sequence[str] | None) -> float:
         found[split] = task.score(totals)
         if split == "test":
             predictions = task.predictions(job.model, loader.examples, totals, job.decoder)
-            found[split] |= task.judge(parts.records["train"], predictions)
+            if parts.head is None:  # they are compared with all that was trained on
+                found[split] |= task.judge(parts.records["train"], predictions)
             write_table(folder, "predictions.csv", predictions)
             shown = task.show(job.model, loader.examples, totals, job.decoder)
             shown |= task.overview(loader.examples, totals)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 
 from seqtrain.config import UserError, in_brief
 from seqtrain.config.spelling import did_you_mean, near
 from seqtrain.data.kinds import Labelled
+from seqtrain.reading.shards import Sharding, is_sharded
 from seqtrain.reading.splits import Files, Records, Splits
 from seqtrain.reading.tables import Rows, open_table
 
 
 class LabelledTexts(Splits[Labelled]):
-    """`Labelled` texts of a table (CSV, TSV, JSON Lines, Parquet, Excel), of any number of classes.
+    """`Labelled` texts of a table (CSV, TSV, JSON Lines, Parquet, Excel), of any number of classes; for training also
+    of shards, see `reading.shards`.
 
     Without files of their own, validation and test are `valid_share` and `test_share` of the different texts of the
     training file, label by label, chosen by `seed`; a text is in one split only. Columns are found by `open_table`.
@@ -23,10 +26,12 @@ class LabelledTexts(Splits[Labelled]):
 
     kind = "labelled"
 
-    def __init__(self, files: Files, text: str | int, label: str | int):
+    def __init__(self, files: Files, text: str | int, label: str | int, sharding: Sharding):
         columns, settings = {"data.text": text, "data.label": label}, ("labelled", text, label, files.format)
 
-        def rows(name: str, setting: str) -> Rows:
+        def rows(name: Any, setting: str) -> Rows:
+            if setting == "data.train" and is_sharded(name):
+                return sharding.open(files, columns)
             return open_table(name, setting, columns, files.format, files.encoding)
 
         given = files.scan(rows, record, "text or label", settings)

@@ -20,6 +20,7 @@ from seqtrain.engine.loader import Loader
 from seqtrain.engine.objective import Objective, Parallel
 from seqtrain.engine.processes import Team
 from seqtrain.engine.recorder import Recorder
+from seqtrain.engine.streaming import Streaming, joined
 from seqtrain.machine.kernels import Kernels
 from seqtrain.machine.signals import Interruption, Pruned
 from seqtrain.tasks.base import Task
@@ -84,7 +85,7 @@ class Job:
     optimizer: torch.optim.Optimizer
     schedule: Any
     average: Average
-    train: Loader
+    train: Loader | Streaming
     valid: Loader
     decoder: Decoder
     device: torch.device
@@ -101,6 +102,7 @@ class Job:
     def join(self, team: Team) -> None:
         """Makes this process one of several that train together."""
         self.team = team
+        self.train.join(team)
         assert isinstance(self.objective, Objective)
         self.objective = Parallel(self.objective)
 
@@ -113,7 +115,7 @@ class Job:
         progress = self.progress
         progress.step += 1
         progress.position += batches
-        if progress.position >= self.train.size(progress.epoch):
+        if self.train.advance(progress.epoch, progress.position):
             progress.epoch, progress.position, self.carried = progress.epoch + 1, 0, None
 
     def check_judge(self) -> None:
@@ -130,7 +132,8 @@ class Job:
 
     def checkpoint(self) -> Checkpoint:
         """Collects the state of all processes. The random states of all but the first are under "others"."""
-        states = self.team.gather({"carried": map_tensors(Tensor.cpu, self.carried), **random_state(self.device)})
+        own = {"carried": map_tensors(Tensor.cpu, self.carried), "shards": self.train.state()}
+        states = self.team.gather({**own, **random_state(self.device)})
         with self.average.applied():
             weights = {name: weight.cpu().clone() for name, weight in weights_of(self.model).items()}
         training = {
@@ -141,6 +144,7 @@ class Job:
             "progress": asdict(self.progress),
             **states[0],
             "carried": weave([state.pop("carried") for state in states]),
+            "shards": joined([state.pop("shards") for state in states]),
             "others": states[1:],
             "kernels": self.kernels.state(),
             "data": self.data,
@@ -156,10 +160,11 @@ class Job:
         self.schedule.load_state(training["schedule"])
         self.average.load_state(training["average"])
         self.progress = Progress.read(training)
+        self.train.load_state(training.get("shards"))
         if not all({"step", "seconds", "loss", self.task.monitor} <= row.keys() for row in self.progress.curve):
             raise ValueError("progress: its curve lacks metrics")
         self.carried = map_tensors(lambda tensor: tensor[self.team.part].contiguous(), training["carried"])
-        if self.progress.position >= self.train.size(self.progress.epoch):  # with larger batches than before
+        if self.train.over(self.progress.epoch, self.progress.position):  # with larger batches than before
             self.progress.epoch, self.progress.position, self.carried = self.progress.epoch + 1, 0, None
         self.try_carried()
         states = [training, *training.get("others", ())]

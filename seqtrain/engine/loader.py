@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import chain, count
+from itertools import chain, count, islice
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from seqtrain.contract import Batch, Batching, Examples, Plan
+from seqtrain.engine.processes import Team
 from seqtrain.machine.signals import SIGNALS
 
 CPU = torch.device("cpu")
@@ -70,6 +71,34 @@ class Loader:
     def size(self, number: int = 0) -> int:
         """Returns the number of batches in an epoch."""
         return len(self.plan(number))
+
+    def left(self, number: int, position: int) -> int:
+        """Returns the number of batches of an epoch from a position on."""
+        return self.size(number) - position
+
+    def over(self, number: int, position: int) -> bool:
+        """Whether an epoch has no more batches."""
+        return self.left(number, position) <= 0
+
+    def advance(self, number: int, position: int) -> bool:
+        """Goes on to a position in an epoch; returns whether that is its end."""
+        return self.over(number, position)
+
+    def join(self, team: Team) -> None:
+        """Makes this process one of several that train together: it loads a part of each batch."""
+
+    def close(self) -> None:
+        """Ends what `stream` has begun, where it is not ended with its iterator."""
+
+    def state(self) -> None:
+        """What else a resumed run needs than epoch and position: nothing."""
+
+    def load_state(self, state: Any) -> None:
+        """Takes what `state` gave."""
+
+    def whole(self, number: int, position: int, group: Sequence[Batch]) -> list[Batch]:
+        """Returns the batches of which `group` has the part of this process."""
+        return list(islice(self.stream(number, position), len(group)))
 
     def epoch(self, number: int = 0, part: slice = ALL, device: torch.device = CPU) -> Iterator[Batch]:
         """Yields the batches of an epoch. part: which rows of each batch; a batch may then be empty."""

@@ -42,6 +42,10 @@ GRACE = 3.0  # seconds to wait after a failure: when one process fails the other
 LEFT_ALONE = 75  # the exit code of a process that failed because another one has ended
 
 
+class Shared(UserError):
+    """What none of the processes can go on with; the first one reports it."""
+
+
 class Team:
     """The processes that train together, as one of them sees them.
 
@@ -302,7 +306,7 @@ def follow(train_along: Callable[[Team, Interruption, dict[str, Any], Path], Non
         try:
             if call := team.wait_for_call():
                 train_along(team, interruption, *call)
-        except (SystemExit, FloatingPointError, Pruned):  # interrupted, diverged or pruned, in all processes
+        except (SystemExit, FloatingPointError, Pruned, Shared):  # an end that all processes share
             pass
         except Lost as error:
             if not team.private:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import ceil
 from typing import Any
 
@@ -11,11 +11,12 @@ import torch
 
 from seqtrain.config import UserError
 from seqtrain.engine.loader import Loader
+from seqtrain.engine.streaming import Streaming
 
 BLOCK = 1000  # targets
 
 
-def check_room(model: Any, loaders: dict[str, Loader]) -> Iterator[str]:
+def check_room(model: Any, loaders: Mapping[str, Loader | Streaming]) -> Iterator[str]:
     """Yields a line for each split with targets that need more positions than there are, which its loss leaves out.
     Raises `UserError` where these are most of the training targets."""
     if not model.spec.likelihood.aligns:

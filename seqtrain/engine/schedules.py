@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from seqtrain.config.json_values import is_a
 
@@ -16,6 +16,7 @@ class Constant:
     would be most of the training."""
 
     warmup_steps: int
+    bounded: ClassVar[bool] = False  # whether it needs to know the number of all updates
 
     def factor(self, step: int, total: int) -> float:
         return min(1.0, (step + 1) / max(self.warmup(total), 1))
@@ -43,6 +44,7 @@ class Cosine(Constant):
     """Cosine decay without restarts (Loshchilov & Hutter 2017, arXiv:1608.03983)."""
 
     floor: float
+    bounded: ClassVar[bool] = True
 
     def factor(self, step: int, total: int) -> float:
         done = min(1.0, max(0, step - self.warmup(total)) / max(1, total - self.warmup(total)))

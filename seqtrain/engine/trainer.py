@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -23,8 +25,10 @@ from seqtrain.engine.job import Job, Progress
 from seqtrain.engine.loader import Loader
 from seqtrain.engine.memory import gradients
 from seqtrain.engine.objective import Objective
+from seqtrain.engine.processes import Shared
 from seqtrain.engine.profiler import profiled
 from seqtrain.engine.recorder import digits, line
+from seqtrain.engine.streaming import Streaming
 from seqtrain.evaluation import plots
 from seqtrain.machine.signals import Interrupted
 from seqtrain.storage.disk import explain, free_space
@@ -32,6 +36,7 @@ from seqtrain.terminal.progress import bar
 
 log = logging.getLogger(__name__)
 EXPLODED = 1e6  # times the first training loss: a loss above this ends the run
+ENDLESS = sys.maxsize  # updates, where nobody knows how many there will be
 ENDED_HIGH = 10  # times the first training loss: a run whose last loss is above this has failed
 
 
@@ -75,6 +80,7 @@ class Trainer:
         progress, total = job.progress, self.total_steps(job.train)
         running, batches = RunningLoss(job), job.batches()
         with (
+            closing(job.train),
             job.interruption.held(),
             bar(total, "step", "train", progress.step) as progress_bar,
             profiled(folder, self.profile and not job.team.rank) as step_ended,
@@ -83,10 +89,9 @@ class Trainer:
                 self.after_step(job, running, total)
             while not self.done(progress, total):
                 since = time.perf_counter()
-                remaining = job.train.size(progress.epoch) - progress.position  # batches of this epoch
-                group = list(islice(batches, min(self.accumulate, remaining)))
+                group = self.next_group(job, running, batches)
                 for settings in job.optimizer.param_groups:
-                    settings["lr"] = settings["peak_lr"] * job.schedule.factor(progress.step, total)
+                    settings["lr"] = settings["peak_lr"] * job.schedule.factor(progress.step, total or ENDLESS)
                 running.add(*self.update(job, group))
                 job.advance(len(group))
                 if progress.first_loss is None or progress.step % self.log_every == 0 or progress.step == total:
@@ -99,6 +104,17 @@ class Trainer:
                 self.after_step(job, running, total)
         self.check_loss(progress, running.flush(), ENDED_HIGH)
 
+    def next_group(self, job: Job, running: RunningLoss, batches: Iterator[Batch]) -> list[Batch]:
+        """Returns the batches of the next update. Where shards cannot be read the state is saved, so that the run can
+        go on when they are mended."""
+        progress = job.progress
+        try:
+            return list(islice(batches, min(self.accumulate, job.train.left(progress.epoch, progress.position))))
+        except Shared:
+            progress.losses = running.sums.tolist()
+            job.save()
+            raise
+
     @staticmethod
     def check_loss(progress: Progress, loss: float, limit: float) -> None:
         """Raises `Diverged` where the training loss is `limit` times the first one. A first loss below 1 counts as 1:
@@ -108,7 +124,7 @@ class Trainer:
             raise Diverged(f"the training has diverged: its loss is {digits(loss)} at step {progress.step}, and began "
                            f"with {digits(first)}; a lower optimizer.lr or trainer.clip may help")  # fmt: skip
 
-    def after_step(self, job: Job, running: RunningLoss, total: int) -> None:
+    def after_step(self, job: Job, running: RunningLoss, total: int | None) -> None:
         """Evaluates and saves if that is due, and stops if a signal has come."""
         progress = job.progress
         best_before = progress.best
@@ -164,7 +180,7 @@ class Trainer:
         job.carried = state_before.pop("carried")
         checkpoint = job.checkpoint()
         if job.team.size > 1:  # this process has only its own rows
-            group = list(islice(job.train.stream(progress.epoch, progress.position), len(group)))
+            group = job.train.whole(progress.epoch, progress.position, group)
         replayed = state_before | {"batches": [batch._asdict() for batch in group]}
         checkpoint = checkpoint._replace(training=checkpoint.training | replayed)
         problem = f"the training loss is {loss}" if not math.isfinite(loss) else f"the gradient is {norm}"
@@ -217,14 +233,15 @@ class Trainer:
             raise Diverged(f"{task.monitor} is {value} at step {progress.step}: a lower optimizer.lr may help")
         return better
 
-    def total_steps(self, loader: Loader) -> int:
-        """Returns the number of updates of the whole training."""
+    def total_steps(self, loader: Loader | Streaming) -> int | None:
+        """Returns the number of updates of the whole training; None where nobody knows it."""
         if self.max_steps is not None:
             return self.max_steps
-        steps_per_epoch = -(-loader.size() // self.accumulate)  # rounded up
-        return (self.epochs or 0) * steps_per_epoch
+        if (batches := loader.size()) is None:
+            return None
+        return (self.epochs or 0) * -(-batches // self.accumulate)  # rounded up
 
-    def evaluation_is_due(self, progress: Progress, total: int) -> bool:
+    def evaluation_is_due(self, progress: Progress, total: int | None) -> bool:
         """Whether the model has to be evaluated after this step, and has not been yet."""
         if not progress.step or (progress.curve and progress.curve[-1]["step"] == progress.step):
             return False
@@ -236,9 +253,10 @@ class Trainer:
             return progress.step % self.log_every == 0
         return progress.position == 0  # an epoch has ended
 
-    def done(self, progress: Progress, total: int) -> bool:
+    def done(self, progress: Progress, total: int | None) -> bool:
         """Whether the last step has been made, or the monitor has not improved for `patience` evaluations."""
-        return progress.step >= total or (self.patience is not None and progress.stale >= self.patience)
+        ended = progress.epoch >= (self.epochs or 0) if total is None else progress.step >= total
+        return ended or (self.patience is not None and progress.stale >= self.patience)
 
 
 class RunningLoss:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import glob
 import gzip
 import hashlib
 import mmap
@@ -93,6 +94,8 @@ def find(name: str, setting: str) -> Path:
     path = expanded(name)
     if not os.path.exists(path):
         hint = did_you_mean(near_path(path)) or searched_folder(path, setting)
+        if glob.has_magic(name):
+            hint = "; expected one file: patterns are for the shards that data.train of pairs, labelled and lines takes"
         raise UserError(f"{setting}={name}: there is no such file{hint}")
     if path.is_dir():
         raise UserError(f"{setting}={name}: this is a folder; expected a file")

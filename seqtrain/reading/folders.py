@@ -23,7 +23,7 @@ def find_files(places: str | list[str], setting: str, endings: Sequence[str] = (
         path = os.path.expanduser(place)
         if os.path.isdir(path):
             matches = [name for name in inside(path, "*") if ending(name) in endings]
-        elif os.path.exists(path) or not glob.has_magic(path):
+        elif not is_pattern(place):
             names.append(place)
             continue
         else:
@@ -38,6 +38,12 @@ def find_files(places: str | list[str], setting: str, endings: Sequence[str] = (
     if not names:
         raise UserError(f"{setting}={places}: all files are empty")
     return names
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a name stands for the files that match it."""
+    path = os.path.expanduser(name)
+    return glob.has_magic(path) and not os.path.exists(path)
 
 
 def inside(folder: str, pattern: str) -> list[str]:

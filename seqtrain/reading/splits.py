@@ -26,6 +26,11 @@ def group_hash(text: str) -> bytes:
     return hashlib.blake2b(text.strip().casefold().encode(), digest_size=8).digest()
 
 
+def is_full(cells: Sequence[str]) -> bool:
+    """Whether no cell of a row is empty."""
+    return all(cell and not cell.isspace() for cell in cells)
+
+
 class Records(Sequence[T], Generic[T]):
     """Records made from rows of a file each time they are read.
 
@@ -71,7 +76,7 @@ def scan(rows: Rows, make: Callable[..., T], cells: str, settings: tuple[object,
         full = np.ones(len(rows), bool)
         groups = bytearray()  # of the full rows: 8 bytes each, which take less memory than Python objects
         for i, texts in enumerate(rows):
-            if all(text and not text.isspace() for text in texts):
+            if is_full(texts):
                 groups += group_hash(texts[0])
             else:
                 full[i] = False

@@ -138,7 +138,7 @@ def test_too_few_inputs_and_wrong_lists_are_told():
     with pytest.raises(UserError, match=r"2 different inputs are too few .* data\.valid=FILE data\.test=FILE"):
         make("pairs", name)
     with pytest.raises(UserError, match="two plain text files or folders, and found 3 files"):
-        make("pairs", [name, name, name])
+        make("pairs", [write("t.en", "a\n")] * 3)
     with pytest.raises(UserError, match=r"for two plain text files, line by line: 'data.train=\[t.en,OTHER\]'"):
         make("pairs", write("t.en", "a\n"))
     with pytest.raises(UserError, match="leave nothing to train on"):
