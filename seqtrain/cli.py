@@ -190,7 +190,7 @@ def run(args: argparse.Namespace) -> int:
 
 def run_new(configs: sources.Configs, args: argparse.Namespace) -> int:
     """Runs a command that names no run folder: a training, a sweep, or a mode that does not train."""
-    auto = "resume=auto" in args.overrides
+    auto = "resume=auto" in args.overrides or threads.restarted()
     args.overrides = [line for line in args.overrides if line != "resume=auto"]
     args.overrides = [*inherited(args.overrides, configs, args.multirun), *args.overrides]
     composed = compose.compose(configs, args.overrides, args.multirun)

@@ -92,7 +92,7 @@ def train_along(team: Team, interruption: Interruption, cfg: Config, folder: Pat
     checkpoint = team.share(None)
     parts = open_run(cfg, folder, team, interruption, checkpoint)
     parts.job.recorder.writer = parts.job.recorder.tracking = None
-    parts.job.join(team)
+    parts.job.join(team, cfg["device"]["gradients"])
     parts.restore(parts.job.restore, checkpoint)
     parts.trainer.fit(parts.job, folder)
 
@@ -142,7 +142,7 @@ def train_until(
             shared = map_tensors(Tensor.cpu, checkpoint or job.checkpoint())
             team.call(cfg, folder)
             team.share(shared)
-            job.join(team)
+            job.join(team, cfg["device"]["gradients"])
             checkpoints.restore(job.restore, shared)
         trainer.fit(job, folder)
         team.close()

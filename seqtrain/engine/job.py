@@ -99,12 +99,12 @@ class Job:
     data: str = ""  # the fingerprint of the data
     judge: Callable[[list[float], str], bool] | None = None  # of a search: whether to stop, by the monitor so far
 
-    def join(self, team: Team) -> None:
-        """Makes this process one of several that train together."""
+    def join(self, team: Team, gradients: str) -> None:
+        """Makes this process one of several that train together. gradients: see `Parallel`."""
         self.team = team
         self.train.join(team)
         assert isinstance(self.objective, Objective)
-        self.objective = Parallel(self.objective)
+        self.objective = Parallel(self.objective, gradients)
 
     def batches(self) -> Iterator[Batch]:
         """Yields all batches from the present position on, with the rows of this process."""

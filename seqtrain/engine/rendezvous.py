@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed import FileStore  # pyright: ignore[reportPrivateImportUsage]
+from torch.distributed import FileStore, PrefixStore  # pyright: ignore[reportPrivateImportUsage]
 
 from seqtrain.config import UserError
 from seqtrain.machine.threads import STORE
@@ -80,6 +80,8 @@ def join_torchrun(rank: int, size: int) -> Any:
     except Exception as error:
         raise UserError(f"{this_one}: waited in vain for {others}; {cure}") from error
     store.set_timeout(PATIENCE)
+    if os.environ["LOCAL_WORLD_SIZE"] == str(size):  # on one machine torchrun keeps its store when it starts anew
+        return PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
     return store
 
 

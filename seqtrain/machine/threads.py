@@ -75,6 +75,11 @@ def launched() -> bool:
     return STORE in os.environ or torchrun
 
 
+def restarted() -> bool:
+    """Whether torchrun has started this process anew, after one of its processes was lost."""
+    return launched() and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+
+
 def limit_spinning() -> None:
     """Makes threads that wait give up their core after some microseconds. Has to be called before torch is imported.
 

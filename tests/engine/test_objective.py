@@ -50,7 +50,7 @@ def test_an_exchange_goes_on_after_one_that_failed_or_had_no_rows(group: None) -
     backward(alone, [batch, batch], None)
     expected = gradients(model)
     assert [weight is None for weight in expected] == [False] * 3 + [True] * 2
-    together = Parallel(alone)
+    together = Parallel(alone, "float32")
     for way in ("whole", "fails", "empty", "whole"):
         hook = model.table.weight.register_hook(run_short) if way == "fails" else None
         if hook:

@@ -355,6 +355,31 @@ def test_torchrun_starts_them_too(tmp_path: Path) -> None:
         torch.testing.assert_close(last(tmp_path / "two").weights[name], weight, rtol=1e-5, atol=1e-5, msg=name)
 
 
+def test_what_torchrun_starts_anew_goes_on_from_the_last_checkpoint(tmp_path: Path) -> None:
+    """To the same bits as a run that nothing has happened to."""
+    words = [*LONG[:-2], "trainer.save_every=5", "trainer.max_steps=400", "trainer.eval_every=400", "schedule=constant"]
+    anew = (*TORCHRUN[:3], "--max-restarts=1", *TORCHRUN[3:])
+    for name in ("whole", "killed"):
+        with command([*words, f"hydra.run.dir={name}"], tmp_path, anew) as process:
+            if name == "killed":
+                wait_for((tmp_path / name / "checkpoints" / "last").exists)
+                os.kill(family()[-1], signal.SIGKILL)
+            assert process.wait(120) == 0, told(tmp_path)
+    assert "going on at step" in (tmp_path / "killed" / "train.log").read_text()
+    one, other = (last(tmp_path / name) for name in ("whole", "killed"))
+    assert_equal(other.weights, one.weights)
+
+
+def test_gradients_may_be_sent_in_half_the_bits(tmp_path: Path) -> None:
+    how = {"trainer__max_steps": 6, "trainer__precision": "float32"}
+    for gradients in ("float32", "bfloat16"):
+        run(start(tmp_path / gradients, "sentiment", device__gradients=gradients, **how), tmp_path / gradients)
+    exact, rounded = (last(tmp_path / name).weights for name in ("float32", "bfloat16"))
+    assert any(not torch.equal(rounded[name], weight) for name, weight in exact.items())
+    for name, weight in exact.items():
+        assert float((rounded[name] - weight).norm()) <= 0.05 * float(weight.norm()) + 1e-2, name
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
