@@ -26,6 +26,8 @@ def workplace(tmp_path: Path, own_log: None, monkeypatch: pytest.MonkeyPatch) ->
     Path("short.tsv").write_text(f"{pairs}only a source\n", encoding="utf-8")
     Path("latin.tsv").write_bytes(pairs.encode("cp1252"))
     Path("one.csv").write_text("text,label\n" + "".join(f"text {i},a\n" for i in range(40)))
+    Path("en.txt").write_text("one\n" * 37)
+    Path("de.txt").write_text("eins\n" * 41)
     Path("cut.csv").write_text('text,label\n"a,1\n')
     Path("bad.jsonl").write_text('{"text": "a", "label": 1}\n{"text"\n')
     Path("empty").mkdir()
@@ -36,7 +38,7 @@ def workplace(tmp_path: Path, own_log: None, monkeypatch: pytest.MonkeyPatch) ->
 REFUSED = [
     ("data=pairs", "data.train needs a value: data.train=..."),
     ("data=pairs data.train=pair.tsv", "there is no such file; did you mean pairs.tsv?"),
-    ("data=pairs data.train=[pairs.tsv,one.csv]", "pairs.tsv has 37 lines, one.csv has 41 lines"),
+    ("data=pairs data.train=[en.txt,de.txt]", "en.txt has 37 lines, de.txt has 41 lines"),
     ("data=pairs data.train=short.tsv", "short.tsv, line 38: expected 2 columns"),
     ("data=pairs data.train=latin.tsv", "latin.tsv: not UTF-8 at line 3; it looks like cp1252"),
     ("task=sentiment data=labelled data.train=one.csv", "have the label 'a'; two or more are needed"),
