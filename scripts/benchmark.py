@@ -151,13 +151,8 @@ class Bench:
         self.task: Any = parts.task
         self.device, self.trainer = parts.device, parts.trainer
         self.records, self.job = parts.records, parts.job
-        self.batches = self.endless()
-
-    def endless(self) -> Iterator[Any]:
-        epoch = 0
-        while True:
-            yield from self.job.train.epoch(epoch)
-            epoch += 1
+        self.train: Any = parts.job.train  # a Loader: no row has shards
+        self.batches = self.job.batches()
 
     def wait(self) -> None:
         """Until the device has done what it was told."""
@@ -333,9 +328,9 @@ class Bench:
 
     def epoch(self) -> dict[str, Any]:
         """Seconds of an epoch, for the growth with the number of examples."""
-        self.seconds(self.job.train.first_batches(100).epoch())  # kernels are made, and memory taken, for all shapes
+        self.seconds(self.train.first_batches(100).epoch())  # kernels are made, and memory taken, for all shapes
         count = len(self.records["train"])
-        rates = [count / self.seconds(self.job.train.epoch(epoch)) for epoch in range(3)]
+        rates = [count / self.seconds(self.train.epoch(epoch)) for epoch in range(3)]
         return {"rates": rates, "seconds": count / median(rates)}
 
     def seconds(self, batches: Iterator[Any]) -> float:
@@ -427,11 +422,11 @@ def doubling(row: Row, folder: Path) -> dict[str, Any]:
     machine's drift is in all of them."""
     benches = [Bench(replace(row, overrides=(*row.overrides, f"data.size={n}")), folder, 0) for n in EXAMPLES]
     for bench in benches:
-        bench.seconds(bench.job.train.first_batches(100).epoch())
+        bench.seconds(bench.train.first_batches(100).epoch())
     seconds = []
     for epoch in range(REPEATS):
         seconds.append([0.0] * len(benches))
-        epochs = [bench.job.train.epoch(epoch) for bench in benches]
+        epochs = [bench.train.epoch(epoch) for bench in benches]
         for part in range(PARTS):
             for i, bench in enumerate(benches):
                 count = None if part == PARTS - 1 else EXAMPLES[i] // 64 // PARTS
