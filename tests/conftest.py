@@ -17,7 +17,7 @@ torch.set_num_threads(1)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--as-written", action="store_true", help="run the commands of the docs without shortening them")
-    parser.addoption("--long", action="store_true", help="tests of faults with all their repetitions")
+    parser.addoption("--long", action="store_true", help="tests of faults with all repetitions; all pages of the docs")
 
 
 @pytest.fixture(autouse=True, scope="session")

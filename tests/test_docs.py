@@ -1,8 +1,10 @@
-"""README.md and docs/ are true: their commands run (two steps each; as written with --as-written), their code works,
-their links lead somewhere, and what they say of models and settings is so."""
+"""README.md and docs/ are true: their commands run (two steps each, of pages on modes and settings with --long; as
+written with --as-written), their code works, their links lead somewhere, and what they say of settings is so.
+"""
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,8 +21,11 @@ import preloaded
 import pytest
 from small import CONFIGS, options, read
 
+from seqtrain.commands.run_folder import register_resolvers
 from seqtrain.config import build, locate, parameters_of
+from seqtrain.config.compose import compose
 from seqtrain.config.schema import read_entries
+from seqtrain.config.sources import Configs
 
 ROOT = Path(__file__).parents[1]
 PAGES = {str(file.relative_to(ROOT)): file for file in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))}
@@ -31,6 +36,7 @@ PUBLIC = (
     r"(pendigits\w*|fsdd\w*|yesno|conll2000|ud_english_ewt|aeslc|e2e_nlg|multi30k|sst2|tinyshakespeare|etth\w+"
     r"|weather)\b"
 )
+CORE = re.compile("README|docs/(own-data|python|extend/|tasks/)")  # pages that run in any case
 ANSWERS = {"input=recent.csv": 1 + 3 * 14}  # a header; three shops, 14 days
 
 
@@ -104,6 +110,8 @@ def package(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if any(b.language in ("sh", "python") for b in blocks(page))])
 def test_a_page_runs_from_top_to_bottom(page: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    if not (CORE.match(page) or request.config.getoption("--long") or request.config.getoption("--as-written")):
+        pytest.skip("runs with --long; below, its settings are checked")
     adds = any(block.file for block in blocks(page))
     package = request.getfixturevalue("package") if adds else ROOT
     as_written, folder = bool(request.config.getoption("--as-written")), tmp_path / "folder"
@@ -120,6 +128,19 @@ def test_a_page_runs_from_top_to_bottom(page: str, request: pytest.FixtureReques
         elif block.language == "sh" and not block.skipped:
             for command in block.content.splitlines():
                 follow(command, folder, package, as_written)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if not CORE.match(page)])
+def test_the_settings_of_a_page_compose(page: str) -> None:
+    register_resolvers()
+    own = {f"experiment={Path(block.file).stem}" for block in blocks(page) if block.file}
+    for block in blocks(page):
+        for command in block.content.splitlines() if block.language == "sh" and not block.skipped else ():
+            words = shlex.split(command, comments=True)
+            elsewhere = own & {*words} or any(word.startswith(("-", "init=")) and word != "-m" for word in words)
+            if trains(command) and not elsewhere:
+                settings = [word for word in words[1:] if word not in ("-m", "resume=auto")]
+                compose(Configs(), settings, multirun="-m" in words)
 
 
 def follow(command: str, folder: Path, package: Path, as_written: bool) -> None:
