@@ -42,7 +42,7 @@ from seqtrain.machine.device import open_device, settle_precision
 from seqtrain.machine.kernels import Kernels
 from seqtrain.reading.folds import Folds
 from seqtrain.reading.glossary import Glossary
-from seqtrain.reading.shards import Head
+from seqtrain.reading.shards import Head, head_of
 from seqtrain.storage.cache import cached_value
 from seqtrain.tasks.base import Task
 
@@ -80,16 +80,16 @@ class Assembly:
         return self.checkpoints.restore(use, state)
 
     def check(self) -> None:
-        """Raises UserError, before anything takes time or memory, for what the device lacks, parts that do not fit
-        together, and a checkpoint that does not fit the configuration."""
+        """Raises UserError, before anything but the data takes time or memory, for what the device lacks, parts that do
+        not fit together, and a checkpoint that does not fit the configuration."""
         _ = self.trainer, self.decoder, self.source
-        self.check_shards()
         check_tracker(self.cfg["tracker"])
         if self.checkpoint is not None:
             self.restore(Progress.read, self.checkpoint.training)
             _ = self.model
         if self.origin is not None:
             self.origin.check()
+        self.check_shards()
 
     def check_shards(self) -> None:
         """Raises UserError for what cannot be done with training data that is never read as a whole."""
@@ -153,7 +153,7 @@ class Assembly:
         if folds and kind == "series":
             raise UserError(f"data.folds={folds} mixes records, and time series have an order to be kept; leave it out")
         source = build(options, self.cfg["trust"])
-        if folds and isinstance(getattr(source.read("train"), "rows", None), Head):
+        if folds and head_of(source.read("train")):
             raise UserError(
                 f"data.folds={folds} deals out all records, and shards are not read as a whole: leave it out"
             )
@@ -206,8 +206,7 @@ class Assembly:
     @property
     def head(self) -> Head | None:
         """The rows that stand for shards, where the training data are such."""
-        rows = getattr(self.source.read("train"), "rows", None)
-        return rows if isinstance(rows, Head) else None
+        return head_of(self.records["train"])
 
     @cached_property
     def fingerprint(self) -> str:

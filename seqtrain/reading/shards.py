@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -145,6 +145,12 @@ class Head(Rows):
 
     def place(self, index: int) -> str:
         return self.shards.place(self.rows[index])
+
+
+def head_of(records: Sequence[Any]) -> Head | None:
+    """The rows that stand for shards, where the records of a split are made from such."""
+    rows = getattr(records, "rows", None)
+    return rows if isinstance(rows, Head) else None
 
 
 # ------------------------------------------------------------------------------------------------ reading them
