@@ -242,7 +242,8 @@ class Streaming:
         )
 
     def read(self, epoch: int, places: dict[int, Place], count: int) -> Iterator[Rows]:
-        """The rows of the pools of this process; an epoch ends with a pool of none."""
+        """The rows of the pools of this process; an epoch ends with a pool of none. The very first pool is small: the
+        first step waits for it."""
         numbers, size = range(*self.team.part.indices(count)), self.team.size
         rows = max(1, self.preparing.shards.buffer // size)
         while True:
@@ -250,7 +251,8 @@ class Streaming:
             while True:
                 before = readers.places
                 try:
-                    pool = Rows(epoch, before, readers.take(rows, CHARACTERS))
+                    begun = epoch > 0 or any(map(any, before.values()))
+                    pool = Rows(epoch, before, readers.take(rows if begun else max(1, rows // 8), CHARACTERS))
                 except UserError as error:
                     yield Rows(epoch, before, (), str(error))
                     return

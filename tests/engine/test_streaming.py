@@ -226,7 +226,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(task: str, monkeyp
 
 def kill(number: int, function: Any) -> Any:
     if number == 13:
-        os.kill(os.getppid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)  # to the launcher, it might come after the last step
     return function()
 
 
@@ -254,7 +254,8 @@ def test_epochs_count_without_a_known_length(caplog: pytest.LogCaptureFixture) -
     train.train(cfg, Path("run"))
     progress = last("run").training["progress"]
     assert (progress["epoch"], progress["position"]) == (2, 0)
-    assert [point["step"] for point in progress["curve"]] == [progress["step"] // 2, progress["step"]]
+    first, both = (point["step"] for point in progress["curve"])
+    assert (both, first) == (progress["step"], both - first + 1)  # the very first pool is small: it has a batch more
     assert "10 train shards of 0.0 MB, 10 valid, 10 test records" in caplog.text
     assert "of train, this is about the first 150 records of the shards" in caplog.text
     figures = json.loads(Path("run/data.json").read_text())
