@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache, cached_property, partial
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 Config = dict[str, Any]
 Records = dict[str, Sequence[Any]]
+log = logging.getLogger(__name__)
 SPLITS = ("train", "valid", "test")
 EVALUATION = Batching(examples=128, positions=None)
 
@@ -101,6 +103,9 @@ class Assembly:
                 f"schedule={schedule.__name__.lower()} goes down to the last update, and the length of shards is "
                 "unknown: add trainer.max_steps=N, or schedule=constant"
             )
+        if self.cfg["trainer"]["eval_every"] is None and self.cfg["trainer"]["save_every"] is None:
+            log.warning("an epoch of shards may be long, and nothing is saved or evaluated before its end; "
+                        "trainer.eval_every=N and trainer.save_every=N do so each N updates")  # fmt: skip
 
     # ---------------------------------------------------------------------------------------------------- machine
 

@@ -71,6 +71,8 @@ def output_form(cfg: dict[str, Any], given: str) -> str:
     name = cfg["output"]
     form = {".txt": "text"}.get(ending(name or ""), FORMS.get(ending(name or ""), given))
     form = cfg["format"] or (given if form == "csv" and given in DELIMITERS else form)
+    if form == "arrow":
+        raise UserError(f"output={name}: Arrow files are read, but not written: {typed('output', 'FILE.parquet')}")
     if form in SHEETS and name not in (None, "-") and packed(name):
         raise UserError(f"output={name}: a {SHEETS[form]} is packed in itself; leave out .gz")
     if form in SHEETS and name in (None, "-"):

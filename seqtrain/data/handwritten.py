@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from seqtrain.data.kinds import LineImage, Written
 from seqtrain.reading.manifests import Manifests
+from seqtrain.reading.shards import Sharding
 from seqtrain.reading.splits import Files
 
 
@@ -16,8 +17,8 @@ class OwnStrokes(Manifests[Written]):
     kind = "strokes"
     record = Written
 
-    def __init__(self, files: Files, ink: str | int, text: str | int):
-        super().__init__(files, {"ink": ink, "text": text})
+    def __init__(self, files: Files, ink: str | int, text: str | int, sharding: Sharding):
+        super().__init__(files, {"ink": ink, "text": text}, sharding)
 
 
 class OwnLineImages(Manifests[LineImage]):
@@ -27,5 +28,5 @@ class OwnLineImages(Manifests[LineImage]):
     kind = "line_images"
     record = LineImage
 
-    def __init__(self, files: Files, image: str | int, text: str | int):
-        super().__init__(files, {"image": image, "text": text})
+    def __init__(self, files: Files, image: str | int, text: str | int, sharding: Sharding):
+        super().__init__(files, {"image": image, "text": text}, sharding)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from seqtrain.data.kinds import Recording
 from seqtrain.reading.manifests import Manifests
+from seqtrain.reading.shards import Sharding
 from seqtrain.reading.splits import Files
 
 
@@ -17,5 +18,5 @@ class Recordings(Manifests[Recording]):
     kind = "recordings"
     record = Recording
 
-    def __init__(self, files: Files, sound: str | int, text: str | int):
-        super().__init__(files, {"sound": sound, "text": text})
+    def __init__(self, files: Files, sound: str | int, text: str | int, sharding: Sharding):
+        super().__init__(files, {"sound": sound, "text": text}, sharding)

@@ -17,6 +17,7 @@ import numpy as np
 
 from seqtrain.config import UserError, expanded, near_path
 from seqtrain.config.spelling import did_you_mean, near
+from seqtrain.reading.archives import Member, find_member
 
 MAX_RECORD = 1_000_000  # bytes of a line or a row; a file with a longer one has probably lost its line ends
 CHUNK = 1 << 24  # bytes of a file that are processed at a time
@@ -95,13 +96,18 @@ def find(name: str, setting: str) -> Path:
     if not os.path.exists(path):
         hint = did_you_mean(near_path(path)) or searched_folder(path, setting)
         if glob.has_magic(name):
-            hint = "; expected one file: patterns are for the shards that data.train of pairs, labelled and lines takes"
+            hint = "; expected one file: patterns are for shards, which data.train of some data takes"
         raise UserError(f"{setting}={name}: there is no such file{hint}")
     if path.is_dir():
         raise UserError(f"{setting}={name}: this is a folder; expected a file")
     if not path.is_file():
         raise UserError(f"{setting}={name}: this is a pipe or a device; write its content into a file first")
     return path
+
+
+def find_file(name: str, setting: str) -> Path | Member:
+    """Returns the path of a file, or its place in a tar archive: see `find`, `find_member`."""
+    return find_member(name) or find(name, setting)
 
 
 def searched_folder(path: Path, setting: str) -> str:
@@ -124,7 +130,13 @@ def read_utf8(name: str, label: str, encoding: str, key: str = "data.encoding") 
         raise UserError(f"{name}: not {encoding} at line {line}; {encoding_hint(data, offset, key)}") from None
 
 
-def content(path: Path, label: str) -> Bytes:
+def hash_of(path: Path) -> str:
+    """Returns the SHA-256 of the content of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content(path: Path | Member, label: str) -> Bytes:
     """Reads the bytes of a file, and decompresses them if it is gzipped. label: what messages call the file."""
     try:
         with path.open("rb") as file:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from seqtrain.config import UserError
 from seqtrain.data.kinds import Ink
-from seqtrain.reading.files import find
+from seqtrain.reading.files import find_file
 
 MOST = 1 << 24  # bytes of a file
 PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
@@ -32,7 +32,7 @@ class NotInk(Exception):
 def read_ink(name: str, setting: str = "input") -> Ink:
     """The strokes in a file, of at most 16 MiB. Raises `UserError` with the name of the file and what to do."""
     try:
-        with find(name, setting).open("rb") as file:
+        with find_file(name, setting).open("rb") as file:
             data = file.read(MOST + 1)
     except OSError as error:
         raise UserError(f"{name}: the file cannot be read ({error.strerror or error})") from None

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from seqtrain.config import UserError
-from seqtrain.reading.files import find
+from seqtrain.reading.files import find_file
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
 BEGINS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
@@ -19,7 +19,7 @@ BEGINS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0
 def read_picture(name: str, setting: str = "input") -> UInt8[np.ndarray, "H W 3"]:
     """The colours of a picture, turned as its camera says. Raises `UserError` where it cannot be read, or its name ends
     as that of another format."""
-    with find(name, setting).open("rb") as file:
+    with find_file(name, setting).open("rb") as file:
         return decode(file, name)
 
 

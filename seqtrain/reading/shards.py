@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 READERS = 8  # shards that are read in turn, so that batches mix them
 HEAD = 32_000_000  # characters that are learned from before training at most
 TABLES = tuple(name for name, form in ENDINGS.items() if form != "xlsx")
+UNITS = {"parquet": "row", "arrow": "row", "tar": "sample"}
 Place = tuple[int, int]  # a shard, by its place in the order of a reader, and the rows of it that have been read
 
 
@@ -52,7 +53,7 @@ class Shards:
 
     def place(self, row: Row) -> str:
         """File and line of a row, for messages."""
-        return f"{self.names[row.shard][0]}, {'row' if self.form == 'parquet' else 'line'} {row.line:,}"
+        return f"{self.names[row.shard][0]}, {UNITS.get(self.form, 'line')} {row.line:,}"
 
     @property
     def size(self) -> int:

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from seqtrain.config import UserError
 from seqtrain.data.kinds import Sound
-from seqtrain.reading.files import Bytes, content, find
+from seqtrain.reading.files import Bytes, content, find_file
 
 ENDINGS = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 BEGINS = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf3")  # of files that hold a recording
@@ -24,7 +24,7 @@ TAPS = 16  # zero crossings of the filter on either side
 def read_sound(name: str, longest: float) -> Sound:
     """The recording in a file, its channels mixed. longest: seconds; a longer one is refused before it is decoded.
     Raises `UserError` with the name of the file and what to do."""
-    return decode(content(find(name, "sound"), name), name, longest)
+    return decode(content(find_file(name, "sound"), name), name, longest)
 
 
 def decode(data: Bytes, name: str, longest: float) -> Sound:

@@ -11,7 +11,8 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain, count, islice, zip_longest
 from typing import Any
@@ -19,7 +20,8 @@ from typing import Any
 from seqtrain.config import UserError, expanded, in_brief
 from seqtrain.reading.files import MAX_RECORD
 from seqtrain.reading.rows import CSV_ERRORS, DELIMITERS, json_object
-from seqtrain.reading.sheets import need_package, plain
+from seqtrain.reading.samples import tar_rows
+from seqtrain.reading.sheets import SHEETS, arrow_batches, need_package, plain
 from seqtrain.reading.tables import Columns, as_text, choose, column_index
 
 BUFFER = 1 << 17  # bytes of a column of a Parquet file that are read at a time
@@ -33,6 +35,10 @@ def rows_of(names: Sequence[str], columns: Columns, form: str, encoding: str, st
         return islice(beside(names, encoding), start, None)
     if form == "parquet":
         return parquet_rows(names[0], columns, start)
+    if form == "arrow":
+        return arrow_rows(names[0], columns, start)
+    if form == "tar":
+        return tar_rows(names[0], columns, start)
     if form == "jsonl":
         return json_rows(names[0], columns, encoding, start)
     return delimited_rows(names[0], columns, form, encoding, start)
@@ -138,32 +144,63 @@ def parquet_rows(name: str, columns: Columns, start: int) -> Iterator[Line]:
     need_package("parquet", name)
     from pyarrow.parquet import ParquetFile
 
+    with raising_damaged(name, "parquet"), ParquetFile(expanded(name), buffer_size=BUFFER, pre_buffer=False) as file:
+        chosen = chosen_columns(file.schema_arrow.names, columns, name, "parquet")
+        row, groups = 0, []
+        for group in range(file.num_row_groups):
+            size = file.metadata.row_group(group).num_rows
+            if groups or row + size > start:
+                groups.append(group)
+            else:
+                row += size
+        batches = file.iter_batches(BATCH, row_groups=groups, columns=list(dict.fromkeys(chosen)))
+        yield from batch_rows(batches, chosen, name, row, start)
+
+
+def arrow_rows(name: str, columns: Columns, start: int) -> Iterator[Line]:
+    """The rows of an Arrow file, as Hugging Face's `datasets` writes them: mapped, not read as a whole."""
+    need_package("arrow", name)
+    import pyarrow
+
+    with raising_damaged(name, "arrow"), pyarrow.memory_map(str(expanded(name))) as file:
+        batches = arrow_batches(file)
+        first = next(batches, None)
+        if first is not None:
+            chosen = chosen_columns(first.schema.names, columns, name, "arrow")
+            yield from batch_rows(chain([first], batches), chosen, name, 0, start)
+
+
+@contextmanager
+def raising_damaged(name: str, form: str) -> Iterator[None]:
+    """Raises what the library says of a damaged file, which may be any kind of exception, as a `UserError`."""
     try:
-        with ParquetFile(expanded(name), buffer_size=BUFFER, pre_buffer=False) as file:
-            header = file.schema_arrow.names
-            chosen = [header[column_index(column, key, header, name, "parquet")] for key, column in columns.items()]
-            row, groups = 0, []
-            for group in range(file.num_row_groups):
-                size = file.metadata.row_group(group).num_rows
-                if groups or row + size > start:
-                    groups.append(group)
-                else:
-                    row += size
-            for batch in file.iter_batches(BATCH, row_groups=groups, columns=list(dict.fromkeys(chosen))):
-                for cells in zip(*(batch.column(column).to_pylist() for column in chosen), strict=True):
-                    row += 1
-                    if row > start:
-                        yield row, tuple(map(partial(cell, name, row), cells, chosen))
+        yield
     except UserError:
         raise
-    except Exception as error:  # on damaged files the library raises any kind of exception
+    except Exception as error:
         problem = f"{type(error).__name__}: {in_brief(error)}"
-        raise UserError(f"{name}: this is not a complete Parquet file ({problem}); fetch it again, or leave it out"
-                        ) from None  # fmt: skip
+        raise UserError(
+            f"{name}: this is not a complete {SHEETS[form]} ({problem}); fetch it again, or leave it out"
+        ) from None
+
+
+def chosen_columns(header: list[str], columns: Columns, name: str, form: str) -> list[str]:
+    return [header[column_index(column, key, header, name, form)] for key, column in columns.items()]
+
+
+def batch_rows(batches: Iterable[Any], chosen: Sequence[str], name: str, row: int, start: int) -> Iterator[Line]:
+    """The rows of batches of Arrow. row: how many are before them. start: rows that are passed over."""
+    for batch in batches:
+        passed = min(batch.num_rows, max(0, start - row))
+        row += passed
+        rest = batch.slice(passed)
+        for cells in zip(*(rest.column(column).to_pylist() for column in chosen), strict=True):
+            row += 1
+            yield row, tuple(map(partial(cell, name, row), cells, chosen))
 
 
 def cell(name: str, row: int, value: Any, column: str) -> str:
-    """A cell of a Parquet file as a text."""
+    """A cell of a Parquet or an Arrow file as a text."""
     try:
         return as_text(value if isinstance(value, str) else plain(value), column)
     except ValueError as error:

@@ -36,7 +36,7 @@ from seqtrain.reading.sheets import SHEETS, DataFrame, plain, read_sheet
 ENDINGS = {
     **{".csv": "csv", ".tsv": "tsv", ".tab": "tsv"},
     **{".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"},
-    **{".parquet": "parquet", ".xlsx": "xlsx"},
+    **{".parquet": "parquet", ".arrow": "arrow", ".xlsx": "xlsx"},
 }
 Columns = Mapping[str, str | int]  # {setting, such as data.source: name of the column, or its number from 1}
 T = TypeVar("T")
@@ -262,8 +262,8 @@ def text_table(file: File, setting: str, columns: Columns, form: str | None) -> 
 
 
 def open_sheet(name: str, setting: str, columns: Columns, form: str) -> Sheet:
-    """Opens a Parquet file or a workbook: see `open_table`."""
-    has_header = form == "parquet" or not any(isinstance(column, int) for column in columns.values())
+    """Opens a Parquet or an Arrow file or a workbook: see `open_table`."""
+    has_header = form != "xlsx" or not any(isinstance(column, int) for column in columns.values())
     where = f"{setting}={name}"
     data = bytes(content(find(name, setting), where))
     table = read_sheet(data, form, where, has_header)
