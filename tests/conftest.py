@@ -1,10 +1,13 @@
 """While the tests run, every function of the package is held against its signature, shapes included."""
 
+import typechecker  # noqa: F401  (a quicker decorator for the hook)
 from jaxtyping import install_import_hook
 
 hook = install_import_hook("seqtrain", "typechecker.check")  # before anything of the package is imported
 
+import gc  # noqa: E402
 import logging  # noqa: E402
+import os  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 from unittest.mock import Mock  # noqa: E402
@@ -18,6 +21,24 @@ torch.set_num_threads(1)
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--as-written", action="store_true", help="run the commands of the docs without shortening them")
     parser.addoption("--long", action="store_true", help="tests of faults with all repetitions; all pages of the docs")
+
+
+def pytest_collection_finish() -> None:
+    """What is here by now stays: the collector of garbage need not walk through it during each test."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """No test cuts off the power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

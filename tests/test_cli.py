@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -15,6 +16,8 @@ import seqtrain.commands
 from seqtrain import cli
 from seqtrain.commands import run_folder
 from seqtrain.config import UserError
+from seqtrain.config.compose import Composed, compose
+from seqtrain.config.sources import Configs
 
 
 @pytest.fixture(autouse=True)
@@ -189,14 +192,15 @@ WRONG = [
 ]
 
 
+@cache
+def composed() -> Composed:
+    run_folder.register_resolvers()
+    return compose(Configs(), ["name=first"])
+
+
 def make_run(place: Path) -> None:
     (place / "checkpoints" / "step-1").mkdir(parents=True)
-    run_folder.register_resolvers()
-    from seqtrain.config.compose import compose
-    from seqtrain.config.sources import Configs
-
-    found = compose(Configs(), ["name=first"])
-    run_folder.write_config(place, found.config, found.schema)
+    run_folder.write_config(place, composed().config, composed().schema)
 
 
 def test_a_comma_in_a_text_is_told_with_both_cures(capsys: pytest.CaptureFixture[str]):
