@@ -1,5 +1,9 @@
 """While the tests run, every function of the package is held against its signature, shapes included."""
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of what tests start, too: the threads of several wait for each other
+
 import typechecker  # noqa: F401  (a quicker decorator for the hook)
 from jaxtyping import install_import_hook
 
@@ -7,7 +11,6 @@ hook = install_import_hook("seqtrain", "typechecker.check")  # before anything o
 
 import gc  # noqa: E402
 import logging  # noqa: E402
-import os  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 from unittest.mock import Mock  # noqa: E402

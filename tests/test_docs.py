@@ -59,7 +59,6 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """`seqtrain` and `python` start in no time: the libraries are imported once."""
     with preloaded.start(tmp_path_factory.mktemp("bin")) as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-        patch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
         yield
 
 

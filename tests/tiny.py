@@ -53,7 +53,7 @@ DATA = {
     "lines": {"train": str(OWN / "text.txt")},
     "tagged": {"train": str(OWN / "tagged.conll")},
     "roles": {"size": 24, "valid_size": 9, "test_size": 7},
-    "co2": {"valid_share": 0.02, "test_share": 0.9},
+    "co2": {"valid_share": 0.02, "test_share": 0.03},
     **dict.fromkeys(("digits", "digit_strings"), SPOKEN),
     **dict.fromkeys(("pen_digits", "pen_digit_strings", "pen_digit_images", "pen_digit_lines"), DRAWN),
     **{
