@@ -175,7 +175,7 @@ def test_the_notebook_runs_in_a_kernel(tmp_path: Path) -> None:
         patch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter"))
         client = nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
         kernel = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        client.create_kernel_manager().kernel_cmd = kernel
+        client.create_kernel_manager().kernel_cmd = kernel  # pyright: ignore
         client.execute()
     _, training, scores, figures, answers = (cell.outputs for cell in notebook.cells)
     text = "".join(output.get("text", "") for output in training)

@@ -134,7 +134,7 @@ def config(task: str, axes: dict[str, str] | None = None, **changes: Any) -> dic
     cfg = deepcopy(composed(task).config)
     for axis, option in (axes or {}).items():
         cfg[axis] = small.read(axis, option)
-    data = next((name for name in DATA if small.read("data", name)["_target_"] == cfg["data"]["_target_"]), None)
+    data = next((name for name in DATA if small.read("data", name)["_target_"] == cfg["data"]["_target_"]), "")
     if data in FRONTENDS and "frontend" not in (axes or {}):
         cfg["frontend"] = small.read("frontend", FRONTENDS[data])
     for section, settings in (SETTINGS | {"data": DATA.get(data, {})}).items():

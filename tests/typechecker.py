@@ -57,20 +57,22 @@ def jaxtyped(function: Any, typechecker: Any) -> Any:
     written, function.__annotations__ = function.__annotations__, resolved(function)
     found = [shape for annotation in function.__annotations__.values() for shape in shapes(annotation)]
     checked = checking(function)
-    function.__annotations__ = checked.__annotations__ = written
-    if not found:
-        return checked
+    function.__annotations__ = written
     named = inspect.signature(function) if any("{" in shape for shape in found) else None  # sizes that arguments give
 
     @wraps(function)
-    def remembering(*args: Any, **kwargs: Any) -> Any:
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if jaxtyping.config.jaxtyping_disable:
+            return function(*args, **kwargs)
+        if not found:
+            return checked(*args, **kwargs)
         _storage.push_shape_memo(named.bind(*args, **kwargs).arguments if named else {})
         try:
             return checked(*args, **kwargs)
         finally:
             _storage.pop_shape_memo()
 
-    return remembering
+    return wrapped
 
 
 jaxtyping.jaxtyped = lambda function=None, *, typechecker: (

@@ -31,7 +31,7 @@ OF_TASK = {
     "generation": ["data=text", f"data.train={OWN / 'text.txt'}", "model.embedding_size=8", "task.window=8"],
     "forecasting": [
         "data.valid_share=0.02",
-        "data.test_share=0.9",
+        "data.test_share=0.03",
         "task.context=8",
         "task.horizon=4",
         "task.period=4",
