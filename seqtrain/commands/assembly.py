@@ -28,7 +28,7 @@ from seqtrain.engine.checkpoint import Checkpoint, Checkpoints, put_weights, wei
 from seqtrain.engine.job import Job, Progress
 from seqtrain.engine.loader import Loader
 from seqtrain.engine.memory import out_of_memory
-from seqtrain.engine.optimizer import freeze, make_optimizer
+from seqtrain.engine.optimizer import check_sharding, freeze, make_optimizer
 from seqtrain.engine.recorder import Recorder, line, settings
 from seqtrain.engine.streaming import Preparing, Streaming
 from seqtrain.engine.trackers import Tracking, check_tracker
@@ -84,6 +84,8 @@ class Assembly:
     def check(self) -> None:
         """Raises UserError, before anything but the data takes time or memory, for what the device lacks, parts that do
         not fit together, and a checkpoint that does not fit the configuration."""
+        if self.cfg["device"]["shard"]:
+            check_sharding(self.locate("optimizer"))
         _ = self.trainer, self.decoder, self.source
         check_tracker(self.cfg["tracker"])
         if self.checkpoint is not None:
@@ -285,7 +287,7 @@ class Assembly:
             self.notes += [note for part in model.modules() if isinstance(part, Frontend) and (note := part.begin())]
             if self.origin is not None:
                 self.notes.append(self.origin.give(model, self.task.spec))
-        if self.cfg["device"]["kernels"] == "auto":
+        if self.cfg["device"]["kernels"] == "auto" and not self.cfg["device"]["shard"]:
             accelerate(model, self.kernels)
         return model
 

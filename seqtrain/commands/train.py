@@ -31,6 +31,7 @@ from seqtrain.engine.evaluate import evaluate
 from seqtrain.engine.processes import Shared, Team
 from seqtrain.engine.recorder import excerpt, line
 from seqtrain.engine.room import check_room
+from seqtrain.engine.sharding import outline
 from seqtrain.engine.trainer import Diverged
 from seqtrain.evaluation.comparison import best_baseline, verdict
 from seqtrain.machine.device import open_device
@@ -92,7 +93,7 @@ def train_along(team: Team, interruption: Interruption, cfg: Config, folder: Pat
     checkpoint = team.share(None)
     parts = open_run(cfg, folder, team, interruption, checkpoint)
     parts.job.recorder.writer = parts.job.recorder.tracking = None
-    parts.job.join(team, cfg["device"]["gradients"])
+    parts.job.join(team, cfg["device"]["gradients"], cfg["device"]["shard"])
     parts.restore(parts.job.restore, checkpoint)
     parts.trainer.fit(parts.job, folder)
 
@@ -141,12 +142,14 @@ def train_until(
         if team.size > 1:
             shared = map_tensors(Tensor.cpu, checkpoint or job.checkpoint())
             team.call(cfg, folder)
-            team.share(shared)
-            job.join(team, cfg["device"]["gradients"])
+            team.share(outline(shared, job.model) if cfg["device"]["shard"] else shared)
+            job.join(team, cfg["device"]["gradients"], cfg["device"]["shard"])
             checkpoints.restore(job.restore, shared)
         trainer.fit(job, folder)
         team.close()
         open_device(cfg["device"])  # this process may use all threads again
+        if cfg["device"]["shard"]:
+            job.model = parts.new_model(parts.device)  # `finish` gives it the best weights
         return finish(parts, swept)
 
 
@@ -154,6 +157,9 @@ def open_run(
     cfg: Config, folder: Path, team: Team, interruption: Interruption, checkpoint: Checkpoint | None
 ) -> Assembly:
     """Makes and checks the parts that one process trains with; the state comes from the checkpoint, if there is one."""
+    if cfg["device"]["shard"] and team.size == 1:
+        raise UserError("device.shard=true shares out the weights among processes, and there is one: "
+                        "device.processes=N starts N, as torchrun does")  # fmt: skip
     parts = Assembly(cfg, folder, checkpoint)
     parts.origin = Origin(cfg) if checkpoint is None and cfg["init"] else None
     parts.device = open_device(cfg["device"], team.local_rank, team.local_size)

@@ -14,8 +14,9 @@ def command(**settings: Any) -> str:
 def resume_command(folder: object, device: Mapping[str, Any]) -> str:
     """Returns the command that resumes a run, with the settings of the section `device` that are not the default: a run
     folder does not keep them, and only the same device gives the same bits."""
-    defaults = {"device": ("name", "auto"), "device.threads": ("threads", None), "device.processes": ("processes", 1)}
-    changed = {key: device[name] for key, (name, default) in defaults.items() if device[name] != default}
+    defaults = {"threads": None, "processes": 1, "shard": False, "gradients": "float32"}
+    changed = {"device": device["name"]} if device["name"] != "auto" else {}
+    changed |= {f"device.{key}": device[key] for key, default in defaults.items() if device[key] != default}
     return command(resume=folder, **changed)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from seqtrain.engine.sharding import like
+
 
 class Average:
     """Averages the weights of a model: an exponential moving average with decay `ema` (Polyak & Juditsky 1992), or,
@@ -72,5 +74,10 @@ class Average:
             if weights and [(weight.shape, weight.dtype) for weight in weights] != forms:
                 raise ValueError("average: weights of other shapes or types")
         if self.ema:
-            self.mean, self.updates = state["mean"] or self.copy(), int(state["updates"])
-        self.snapshots = state["snapshots"][-self.last :] if self.last > 1 else []
+            self.mean, self.updates = self.placed(state["mean"]) or self.copy(), int(state["updates"])
+        self.snapshots = [self.placed(weights) for weights in state["snapshots"][-self.last :]] if self.last > 1 else []
+
+    def placed(self, weights: list[Tensor]) -> list[Tensor]:
+        """Weights on the device of the model's."""
+        pairs = zip(weights, self.parameters, strict=bool(weights))
+        return [like(weight, parameter).to(parameter.device) for weight, parameter in pairs]

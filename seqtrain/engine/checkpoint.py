@@ -26,6 +26,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from seqtrain.config import UserError, in_brief
+from seqtrain.engine.sharding import like
 from seqtrain.storage.disk import Folder
 from seqtrain.trees import tensors
 
@@ -239,7 +240,8 @@ def put_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
         if new is None or new.shape != weight.shape or new.dtype != weight.dtype:
             found = "nothing" if new is None else f"{tuple(new.shape)} of {new.dtype}"
             raise ValueError(f"expected {name} of shape {tuple(weight.shape)} of {weight.dtype}, found {found}")
-        weight.copy_(new)
+        if not (new := like(new, weight)).is_meta:  # see `outline`
+            weight.copy_(new)
 
 
 def random_state(device: torch.device) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from seqtrain.engine.loader import Loader
 from seqtrain.engine.objective import Objective, Parallel
 from seqtrain.engine.processes import Team
 from seqtrain.engine.recorder import Recorder
+from seqtrain.engine.sharding import Sharded, collected
 from seqtrain.engine.streaming import Streaming, joined
 from seqtrain.machine.kernels import Kernels
 from seqtrain.machine.signals import Interruption, Pruned
@@ -81,7 +83,7 @@ class Job:
     task: Task
     model: nn.Module
     kernels: Kernels
-    objective: Objective | Parallel  # of the model
+    objective: Objective | Parallel | Sharded  # of the model
     optimizer: torch.optim.Optimizer
     schedule: Any
     average: Average
@@ -99,12 +101,24 @@ class Job:
     data: str = ""  # the fingerprint of the data
     judge: Callable[[list[float], str], bool] | None = None  # of a search: whether to stop, by the monitor so far
 
-    def join(self, team: Team, gradients: str) -> None:
-        """Makes this process one of several that train together. gradients: see `Parallel`."""
+    def join(self, team: Team, gradients: str, shard: bool) -> None:
+        """Makes this process one of several that train together. gradients: see `Parallel`. shard: whether they share
+        out the weights; then the optimizer's state has to be restored."""
         self.team = team
         self.train.join(team)
         assert isinstance(self.objective, Objective)
-        self.objective = Parallel(self.objective, gradients)
+        if not shard:
+            self.objective = Parallel(self.objective, gradients)
+            return
+        before = list(self.model.parameters())
+        self.objective = Sharded(self.objective, gradients, self.device, lambda: self.train.example().to(self.device))
+        shards = dict(zip(before, self.model.parameters(), strict=True))
+        optimizer.share_out(self.optimizer, shards)
+        self.average = Average(self.model, self.average.ema, self.average.last)
+
+    def whole(self) -> AbstractContextManager[None]:
+        """A `with` block in which this process can use the model alone."""
+        return self.objective.whole() if isinstance(self.objective, Sharded) else nullcontext()
 
     def batches(self) -> Iterator[Batch]:
         """Yields all batches from the present position on, with the rows of this process."""
@@ -134,8 +148,9 @@ class Job:
         """Collects the state of all processes. The random states of all but the first are under "others"."""
         own = {"carried": map_tensors(Tensor.cpu, self.carried), "shards": self.train.state()}
         states = self.team.gather({**own, **random_state(self.device)})
+        first = self.team.rank == 0
         with self.average.applied():
-            weights = {name: weight.cpu().clone() for name, weight in weights_of(self.model).items()}
+            weights = map_tensors(lambda weight: weight.cpu().clone(), collected(weights_of(self.model), first))
         training = {
             "weights": weights_of(self.model),
             "optimizer": self.optimizer.state_dict(),
@@ -149,11 +164,11 @@ class Job:
             "kernels": self.kernels.state(),
             "data": self.data,
         }
-        return Checkpoint(weights, training, self.task.state())
+        return Checkpoint(weights, collected(training, first), self.task.state())
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Restores the state of a checkpoint. Raises an exception where it does not fit this job."""
-        training = map_tensors(lambda tensor: tensor.to(self.device), checkpoint.training)
+        training = checkpoint.training
         self.kernels.load_state(training.get("kernels"))
         put_weights(self.model, training["weights"])
         optimizer.load_state(self.optimizer, training["optimizer"])
@@ -163,7 +178,7 @@ class Job:
         self.train.load_state(training.get("shards"))
         if not all({"step", "seconds", "loss", self.task.monitor} <= row.keys() for row in self.progress.curve):
             raise ValueError("progress: its curve lacks metrics")
-        self.carried = map_tensors(lambda tensor: tensor[self.team.part].contiguous(), training["carried"])
+        self.carried = map_tensors(lambda tensor: tensor[self.team.part].to(self.device), training["carried"])
         if self.train.over(self.progress.epoch, self.progress.position):  # with larger batches than before
             self.progress.epoch, self.progress.position, self.carried = self.progress.epoch + 1, 0, None
         self.try_carried()
@@ -173,10 +188,11 @@ class Job:
         else:  # every process draws masks of its own
             torch.manual_seed(hash((torch.initial_seed(), self.team.rank, self.progress.step)))
 
-    @torch.inference_mode()
     def try_carried(self) -> None:
         """Runs the model on the next batch with the carried state, which raises an error where it does not fit."""
         batch = next(self.batches()) if self.carried is not None else None
-        if batch and batch.continues and batch.size:
+        if batch and batch.continues:
             self.model.eval()
-            self.model(batch, self.carried)
+            with self.whole(), torch.inference_mode():
+                if batch.size:
+                    self.model(batch, self.carried)

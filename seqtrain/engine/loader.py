@@ -90,6 +90,10 @@ class Loader:
     def close(self) -> None:
         """Ends what `stream` has begun, where it is not ended with its iterator."""
 
+    def example(self) -> Batch:
+        """One example."""
+        return self.examples.batch(self.plan(0)[0][:1])
+
     def state(self) -> None:
         """What else a resumed run needs than epoch and position: nothing."""
 

@@ -12,6 +12,7 @@ from seqtrain.config import UserError
 from seqtrain.contract import Batch, State
 from seqtrain.engine import objective
 from seqtrain.engine.checkpoint import random_state, set_random_state
+from seqtrain.engine.sharding import Sharded
 
 if TYPE_CHECKING:
     from seqtrain.engine.job import Job
@@ -27,6 +28,8 @@ def gradients(job: Job, group: list[Batch]) -> tuple[Tensor, Tensor, State]:
     Several processes start again together when one of them has to. Loss and count are sums over all processes.
     """
     batches = [batch for batch in group if batch.size]  # with few rows, a process may have none
+    if isinstance(job.objective, Sharded):
+        return in_step(job, group, batches)
     random = random_state(job.device)
     while True:
         loss, count = torch.zeros(2, device=job.device)
@@ -49,6 +52,23 @@ def gradients(job: Job, group: list[Batch]) -> tuple[Tensor, Tensor, State]:
         if job.device.type == "cuda":
             torch.cuda.empty_cache()
         job.progress.bound = lower_bound(job, batches)
+
+
+def in_step(job: Job, group: list[Batch], batches: list[Batch]) -> tuple[Tensor, Tensor, State]:
+    """`gradients` of processes that share out the weights: no one of them can begin again without the others."""
+    try:
+        with job.team.raising_lost():
+            loss, count, carried = objective.backward(job.objective, group, job.carried)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise UserError(
+            f"step {job.progress.step + 1}: a batch does not fit in memory, and device.shard=true cannot cut it: "
+            "smaller batches do, with trainer.accumulate to the same gradient"
+        ) from error
+    loss, count, numbers = job.team.agree(loss, count, list(sizes(batches)), job.interruption, job.objective)
+    job.progress.count(*numbers)
+    return loss, count, carried
 
 
 def sizes(batches: list[Batch]) -> tuple[int, int, int]:

@@ -110,7 +110,7 @@ def backward(
         for rows in parts(whole, bound):
             batch = whole.select(rows).to(device) if bound else whole.to(device)
             state = map_tensors(lambda t: t[rows], carried) if batch.continues else None  # noqa: B023
-            last = i == len(group) - 1 and rows.stop >= whole.size
+            last = i == len(group) - 1 and (rows.stop is None or rows.stop >= whole.size)
             # Gradients are exchanged with other processes only in the last pass.
             with nullcontext() if last or not isinstance(objective, Parallel) else objective.no_sync():
                 loss, items, state = objective(batch, state)
@@ -124,5 +124,7 @@ def backward(
 
 def parts(batch: Batch, bound: int | None) -> list[slice]:
     """Divides the rows of a batch into parts of at most `bound` positions, but at least one row."""
-    size = batch.size if bound is None else max(1, batch.size * bound // max(batch.positions()[1], 1))
+    if bound is None:
+        return [slice(None)]
+    size = max(1, batch.size * bound // max(batch.positions()[1], 1))
     return [slice(start, start + size) for start in range(0, batch.size, size)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from copy import copy
 from fnmatch import fnmatchcase
 from typing import Any
@@ -16,6 +17,11 @@ from torch.optim import Optimizer
 from seqtrain.config import UserError, in_brief
 from seqtrain.config.schema import is_number
 from seqtrain.config.spelling import did_you_mean, near
+from seqtrain.engine.sharding import like
+from seqtrain.trees import map_tensors
+
+# The optimizers that change each number by itself.
+BY_NUMBER = ("AdamW", "Adam", "SGD", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta", "RMSprop", "ASGD")
 
 for name in ("add_param_group", "state_dict", "load_state_dict", "zero_grad"):
     plain: Any = inspect.unwrap(getattr(Optimizer, name))
@@ -53,6 +59,23 @@ def make_optimizer(make: Any, model: nn.Module, factors: dict[str, Any] | None =
     return optimizer
 
 
+def check_sharding(make: Any) -> None:
+    """Raises `UserError` for an optimizer that needs whole weights: device.shard=true gives it a part of each."""
+    if make.__name__ not in BY_NUMBER:
+        raise UserError(f"optimizer={make.__name__} does not go with device.shard=true, which gives it a part of each "
+                        f"weight; these do: {', '.join(BY_NUMBER)}")  # fmt: skip
+
+
+def share_out(optimizer: Optimizer, shards: Mapping[nn.Parameter, nn.Parameter]) -> None:
+    """Gives an optimizer the shards in place of the weights; its state is lost. shards: by weight."""
+    for group in optimizer.param_groups:
+        group["params"] = [shards[weight] for weight in group["params"]]
+        if group.get("fused") and not isinstance(optimizer, torch.optim.Adam):  # torch shares out no other kernel
+            group["fused"] = False
+            vars(optimizer)["_step_supports_amp_scaling"] = False
+    optimizer.state.clear()
+
+
 def freeze(model: nn.Module, parts: list[str]) -> None:
     """Takes the weights of some parts of a model out of training, see `weights_in`. Raises `UserError` where nothing is
     left."""
@@ -82,7 +105,9 @@ def load_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
     memory beyond a tensor that is too small.
     """
     settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
-    optimizer.load_state_dict(state)
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    own = {i: map_tensors(lambda value: like(value, weights[i]), kept) for i, kept in state["state"].items()}  # noqa: B023
+    optimizer.load_state_dict(state | {"state": own})
     for group, current in zip(optimizer.param_groups, settings, strict=True):
         group.update(current)  # the settings of the present configuration
     for group in optimizer.param_groups:

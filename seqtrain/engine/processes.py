@@ -32,6 +32,7 @@ from seqtrain.config import UserError
 from seqtrain.engine import rendezvous
 from seqtrain.engine.objective import Parallel
 from seqtrain.engine.rendezvous import PATIENCE
+from seqtrain.engine.sharding import Sharded
 from seqtrain.machine.signals import SIGNALS, Interrupted, Interruption, Lost, Pruned
 from seqtrain.machine.threads import STORE, launched
 from seqtrain.terminal.streams import say
@@ -145,7 +146,7 @@ class Team:
 
         In the same exchange all processes learn which signal has come, and which weights have no gradient anywhere.
         """
-        if not isinstance(objective, Parallel):
+        if not isinstance(objective, Parallel | Sharded):
             return loss, count, numbers
         with self.raising_lost():
             had_gradient = objective.complete()

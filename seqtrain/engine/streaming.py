@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice, repeat
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch.nn.functional import pad
 from torch.utils.data import DataLoader, Dataset
@@ -124,6 +125,10 @@ class Streaming:
         examples = next(self.prepared(0, {}, self.count())).examples
         assert examples is not None
         return examples
+
+    def example(self) -> Batch:
+        """One example."""
+        return self.examples.batch(np.arange(1))
 
     def first_batches(self, number: int) -> Loader:
         """A loader whose epochs all consist of the first `number` batches."""

@@ -28,6 +28,7 @@ from seqtrain.engine.objective import Objective
 from seqtrain.engine.processes import Shared
 from seqtrain.engine.profiler import profiled
 from seqtrain.engine.recorder import digits, line
+from seqtrain.engine.sharding import whole
 from seqtrain.engine.streaming import Streaming
 from seqtrain.evaluation import plots
 from seqtrain.machine.signals import Interrupted
@@ -159,7 +160,8 @@ class Trainer:
         state_before = {"carried": job.carried, **random_state(job.device)}
         loss_sum, count, job.carried = gradients(job, group)
         scale = job.team.size / count.clamp(min=1e-9)  # the gradient is the mean over all processes
-        norm = nn.utils.get_total_norm([w.grad for w in job.model.parameters() if w.grad is not None]) * scale
+        gradient = [weight.grad for weight in job.model.parameters() if weight.grad is not None]
+        norm = whole(nn.utils.get_total_norm(gradient)) * scale
         job.gradient_norm = norm
         if not torch.isfinite(loss_sum + norm):
             self.bad_step(job, group, state_before, float(loss_sum / count.clamp(min=1)), float(norm))
@@ -204,7 +206,7 @@ class Trainer:
         job.average.snapshot()
         decoder = replace(job.decoder, beam_size=1)  # greedy: the beam is for the end
         try:
-            with job.average.applied():
+            with job.average.applied(), job.whole():
                 totals = evaluate(job.model, task, job.valid, decoder, job.device, job.interruption, job.team)
                 scores = task.score(totals)
                 samples = {} if job.team.rank else task.show(job.model, job.valid.examples, totals, decoder)

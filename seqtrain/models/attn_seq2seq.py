@@ -74,6 +74,10 @@ class AttnSeq2Seq(Generator):
         self.dropout = LockedDropout(parts.dropout)
         self.output = parts.scores(self.embedding if tie_embeddings else None, Copying if self.copy else AttendedScores)
 
+    @property
+    def loops(self) -> bool:
+        return super().loops or self.input_feeding or self.coverage > 0
+
     def start(self, source: Num[Tensor, "B S *F"], lengths: Int[Tensor, " B"]) -> tuple[tuple[Memory, ...], State]:
         ids = source if self.copy else None
         states, lengths = self.encoder(source, lengths)

@@ -62,6 +62,11 @@ class Model(nn.Module):
         """What its scores mean where no likelihood is chosen: as a rule what the task says."""
         return spec.likelihood
 
+    @property
+    def loops(self) -> bool:
+        """Whether training calls the layers of its decoder once for each position."""
+        return False
+
     @abstractmethod
     def forward(self, batch: Batch, state: State = None) -> Output:
         """The scores of the batch's real target positions."""
@@ -104,6 +109,10 @@ class Generator(Model):
 
     @abstractmethod
     def decode(self, inputs: Num[Tensor, "B T *F"], state: State, memory: Any) -> tuple[Any, State]: ...
+
+    @property
+    def loops(self) -> bool:
+        return self.teacher_forcing < 1
 
     def penalty(self, hidden: Any, batch: Batch) -> Tensor | None:
         """What training adds to the loss of every target item, by the decoded hidden tree, if anything."""
