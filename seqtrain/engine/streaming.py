@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice, repeat
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch.nn.functional import pad
 from torch.utils.data import DataLoader, Dataset
@@ -128,7 +127,7 @@ class Streaming:
 
     def example(self) -> Batch:
         """One example."""
-        return self.examples.batch(np.arange(1))
+        return Loader.of(self.examples, self.batching, self.seed).example()
 
     def first_batches(self, number: int) -> Loader:
         """A loader whose epochs all consist of the first `number` batches."""

@@ -247,6 +247,11 @@ def test_two_processes_go_on_to_the_same_bits(capfd: pytest.CaptureFixture[str])
     assert not capfd.readouterr().err
 
 
+@pytest.mark.parametrize("task", ["sentiment", "generation"])
+def test_an_example_is_there_for_a_process_without_rows(task: str) -> None:
+    assert loader(start("run", task, data__train="shards")).example().size == 1
+
+
 def test_epochs_count_without_a_known_length(caplog: pytest.LogCaptureFixture) -> None:
     changes = {"trainer__max_steps": None, "trainer__epochs": 2, "trainer__eval_every": None, "trainer__batch_size": 20}
     cfg = start("run", "sentiment", {"schedule": "constant"}, **changes)
