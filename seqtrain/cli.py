@@ -195,7 +195,7 @@ def run_new(configs: sources.Configs, args: argparse.Namespace) -> int:
     args.overrides = [*inherited(args.overrides, configs, args.multirun), *args.overrides]
     composed = compose.compose(configs, args.overrides, args.multirun)
     if composed.config["mode"] == "train" and (
-        folds := sweep_table.of_each_fold(composed.config["data"], composed.swept)
+        folds := sweep_table.of_each_fold(composed.config["data"], composed.swept, composed.config["trust"])
     ):
         args.multirun, args.overrides = True, [*args.overrides, folds]
         composed = compose.compose(configs, args.overrides, multirun=True)

@@ -41,7 +41,7 @@ from seqtrain.machine.accelerate import accelerate
 from seqtrain.machine.capture import Recorded
 from seqtrain.machine.device import open_device, settle_precision
 from seqtrain.machine.kernels import Kernels
-from seqtrain.reading.folds import Folds
+from seqtrain.reading.folds import Folds, check_kind
 from seqtrain.reading.glossary import Glossary
 from seqtrain.reading.shards import Head, head_of
 from seqtrain.storage.cache import cached_value
@@ -157,8 +157,8 @@ class Assembly:
         self.check_axes(self.unfitted_task.outline(kind))
         options = dict(self.cfg["data"])
         folds, fold = options.pop("folds", None), options.pop("fold", None)
-        if folds and kind == "series":
-            raise UserError(f"data.folds={folds} mixes records, and time series have an order to be kept; leave it out")
+        if folds:
+            check_kind(folds, kind)
         source = build(options, self.cfg["trust"])
         if folds and head_of(source.read("train")):
             raise UserError(

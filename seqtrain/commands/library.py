@@ -33,7 +33,7 @@ def train(overrides: str | Sequence[str] = (), folder: str | Path | None = None)
     if composed.config["mode"] != "train" or composed.config["resume"] or launched():
         raise UserError("seqtrain.train begins a new training; for all else there is the command line")
     modes.check(composed.config, sweeps=bool(composed.swept))
-    if sweep_table.of_each_fold(composed.config["data"], composed.swept):
+    if sweep_table.of_each_fold(composed.config["data"], composed.swept, composed.config["trust"]):
         raise UserError(
             "seqtrain.train trains once, and data.folds several times: add data.fold=1, or use the command line"
         )

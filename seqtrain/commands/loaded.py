@@ -147,8 +147,8 @@ class Loaded(Assembly):
     def warn_of_other_data(self) -> None:
         """Logs a warning where the data are not those that the run was trained and scored on."""
         if self.trained_on not in (None, self.fingerprint):
-            log.warning("data: their content is not what this run was trained and scored on; data.train=… says where "
-                        "it is")  # fmt: skip
+            log.warning("data: their content is not what this run was trained and scored on: these scores cannot be "
+                        "compared with its own")  # fmt: skip
 
 
 def load(folder: str | Path, *others: str | Path) -> Loaded:

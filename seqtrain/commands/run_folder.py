@@ -288,7 +288,8 @@ def rewrite(folder: Path, config: dict[str, Any], schema: Schema, configs: Confi
     """Logs which settings a resumed run changes, and writes its new config.yaml."""
     stored: Any = OmegaConf.to_container(read_stored(folder, configs)[0], resolve=False)
     for name, old, new in differences(conform(stored, schema), config):
-        log.info("changed: %s from %s to %s", name, old, new)
+        if not name.startswith("device."):  # that of another command was not kept
+            log.info("changed: %s from %s to %s", name, old, new)
     write_config(folder, {**config, "resume": None, "trust": False}, schema)
 
 

@@ -10,7 +10,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from seqtrain.commands.sweep import ENDED, FOLD, STUDY, Row, gather
-from seqtrain.config import UserError, in_brief
+from seqtrain.config import UserError, in_brief, locate
 from seqtrain.config.json_values import is_a
 from seqtrain.config.quoting import command
 from seqtrain.engine.recorder import digits
@@ -123,10 +123,13 @@ def tabulate(
 # ---------------------------------------------------------------------------------------------------- repeats
 
 
-def of_each_fold(data: dict[str, Any], swept: Sequence[str]) -> str | None:
+def of_each_fold(data: dict[str, Any], swept: Sequence[str], trust: bool) -> str | None:
     """Returns the override that sweeps over the folds of a cross-validation; None where there is none, or one fold."""
     if not data.get("folds") or data.get("fold") is not None:
         return None
+    from seqtrain.reading.folds import check_kind  # NumPy is slow to import
+
+    check_kind(data["folds"], locate(data["_target_"], trust).kind)
     if "data.folds" in swept:
         raise UserError("data.folds: give one number, all of whose folds are trained")
     return f"{FOLD}={','.join(map(str, range(1, data['folds'] + 1)))}"

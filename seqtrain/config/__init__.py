@@ -119,4 +119,5 @@ def near_path(path: Path) -> list[str]:
         names = os.listdir(path.parent)
     except OSError:
         return []
-    return [str(path.parent / name) for name in near(path.name, names)]
+    stems = {Path(name).stem: name for name in names}  # endings alike make no names alike
+    return [str(path.parent / stems[stem]) for stem in near(path.stem, stems)]

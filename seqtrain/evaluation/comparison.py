@@ -37,6 +37,8 @@ def verdict(
     sign = METRICS[metric].sign
     if sign * scores[metric] > sign * baseline[metric]:
         return ""
+    if scores[metric] == baseline[metric] == (1.0 if sign > 0 else 0.0):
+        return f"{name} is perfect on the {split} split, too: these data are too easy to tell models apart"
     sign = METRICS[monitor].sign
     best = max(range(len(curve)), key=lambda i: (sign * curve[i][monitor], -curve[i]["loss"]))
     if best == len(curve) - 1:

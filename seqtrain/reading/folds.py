@@ -16,6 +16,12 @@ log = logging.getLogger(__name__)
 VALID = 0.1  # share of validation in what is not the test
 
 
+def check_kind(folds: int, kind: str) -> None:
+    """Raises `UserError` for data that cannot be dealt out."""
+    if kind == "series":
+        raise UserError(f"data.folds={folds} mixes records, and time series have an order to be kept; leave it out")
+
+
 class Folds:
     """A source for one fold of a cross-validation (Stone 1974): it is the test, a tenth of the other records is for
     validation, the rest for training. The records of all splits of `source` are dealt by `seed` into `folds` of like

@@ -74,7 +74,7 @@ def guess_delimiter(line: str) -> str:
 def other_form(head: str, form: str | None, key: str) -> str:
     """Returns a hint at the right form of a file whose first line lacks the delimiter of `form`; "" where no other form
     fits. head: the first line. key: any key about the same file."""
-    if form in ("csv", "tsv") and DELIMITERS.get(form, "\t") not in head:
+    if form in (*DELIMITERS, "tsv") and DELIMITERS.get(form, "\t") not in head:
         for other, delimiter in (*DELIMITERS.items(), ("tsv", "\t")):
             if delimiter in head and other != form:
                 return f"is it separated by {DELIMITER_NAMES[delimiter]}? {form_key(key)}={other} reads that"

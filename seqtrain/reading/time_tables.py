@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from numbers import Number
 
 import numpy as np
 
@@ -176,7 +177,10 @@ def to_numbers(column: Column, reading: Reading, where: str) -> Column:
 
     text = column.astype(str).str.strip()
     known = column.notna() & ~text.str.lower().isin(MISSING)
-    written = column if pd.api.types.is_numeric_dtype(column) else without_marks(text, reading)
+    written = column
+    if not pd.api.types.is_numeric_dtype(column):  # the marks are those of texts: a cell of Excel may be a number
+        is_number = column.map(lambda cell: isinstance(cell, Number) and not isinstance(cell, bool))
+        written = column.where(is_number, without_marks(text, reading))
     numbers: Column = pd.to_numeric(written.where(known), errors="coerce")
     numbers = numbers.astype(float)
     wrong = known & ~np.isfinite(numbers)

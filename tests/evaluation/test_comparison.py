@@ -27,6 +27,12 @@ def test_a_model_that_is_not_better_is_named(value: float, worse: bool):
         assert "trainer.epochs" in found
 
 
+def test_nothing_is_to_be_tried_where_both_are_perfect():
+    baselines, curve = {"b": {"accuracy": 1.0}}, [{"step": 10, "accuracy": 1.0, "loss": 0.1}]
+    found = verdict("test", {"accuracy": 1.0, "loss": 0.1}, baselines, "accuracy", curve)
+    assert found == "b is perfect on the test split, too: these data are too easy to tell models apart"
+
+
 def test_errors_are_better_when_lower_and_the_cure_goes_by_the_curve():
     curve = [{"step": 10, "mae": 3.0, "loss": 1.0}, {"step": 20, "mae": 4.0, "loss": 0.9}]
     baselines = {"repeat last": {"mae": 2.0}}

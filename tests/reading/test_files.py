@@ -99,6 +99,8 @@ def test_missing_files_folders_and_endless_lines_are_told(tmp_path: Path):
     path = write(tmp_path / "corpus.tsv", "a\n" + "x" * 1_000_001)
     with pytest.raises(UserError, match=r"there is no such file; did you mean .*corpus\.tsv\?"):
         open_text(str(tmp_path / "corpsu.tsv"), "data.train", "utf-8")
+    with pytest.raises(UserError, match=r"there is no such file$"):  # a like ending makes no like name
+        open_text(str(tmp_path / "sales.tsv"), "data.train", "utf-8")
     with pytest.raises(UserError, match="this is a folder; expected a file"):
         open_text(str(tmp_path), "data.train", "utf-8")
     os.mkfifo(tmp_path / "pipe")

@@ -180,6 +180,12 @@ def test_what_is_wrong_is_told(name: str, content: str, told: str, tmp_path: Pat
         list(table(tmp_path, name, content))
 
 
+def test_commas_where_semicolons_were_expected_are_told(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("text,label\na,1\n")
+    with pytest.raises(UserError, match=r"is it separated by commas\? data\.format=csv reads that"):
+        open_table(str(tmp_path / "t.csv"), "data.train", {"data.text": "text"}, "csv_semicolon")
+
+
 def test_wrong_numbers_are_told(tmp_path: Path):
     with pytest.raises(UserError, match=r"data\.label=3: the rows of .* have 2 columns"):
         table(tmp_path, "t.tsv", "a\t1\n", text=1, label=3)

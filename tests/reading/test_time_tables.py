@@ -172,6 +172,17 @@ def test_numbers_as_other_languages_write_them(tmp_path: Path, cells: list[str],
     np.testing.assert_array_equal(found.values[:, 0], values)
 
 
+@pytest.mark.parametrize("form", ["xlsx", "parquet"])
+def test_the_marks_are_those_of_texts_alone(tmp_path: Path, form: str):
+    dates, file = pd.date_range("2024-01-01", periods=4), tmp_path / f"t.{form}"
+    cells: list[Any] = [105.155, 1.5, 1234.0, 7] if form == "parquet" else [105.155, "1.234,5", 1234, None]
+    table = pd.DataFrame({"date": dates, "sales": cells})
+    table.to_excel(file, index=False) if form == "xlsx" else table.to_parquet(file)
+    found = only(str(file), decimal="comma", thousands="point").values[:, 0]
+    expected = cells if form == "parquet" else [105.155, 1234.5, 1234, np.nan]
+    np.testing.assert_allclose(found, expected)
+
+
 @pytest.mark.parametrize(
     ("cell", "options", "cure"),
     [
@@ -296,8 +307,8 @@ def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, lines: list[str], 
 
 def test_files_that_cannot_be_read_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     there = table(tmp_path, HEAD, *ROWS)
-    with pytest.raises(UserError, match=r"s\.csv: there is no such file.*t\.csv"):
-        own(there.replace("t.csv", "s.csv"))
+    with pytest.raises(UserError, match=r"tt\.csv: there is no such file.*t\.csv"):
+        own(there.replace("t.csv", "tt.csv"))
     (tmp_path / "empty.csv").write_bytes(b"")
     with pytest.raises(UserError, match=r"empty\.csv: the file is empty"):
         own(str(tmp_path / "empty.csv"))
