@@ -3,7 +3,7 @@ int(interval()), tag(log, interval())."""
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -35,6 +35,10 @@ class Space(NamedTuple):
     def grid(self) -> dict[str, list[Any]]:
         """Returns all values of each key. Raises `UserError` where one has no end of them."""
         return {key: points(key, distribution) for key, distribution in self.searched.items()}
+
+    def combinations(self) -> float:
+        """Returns how many combinations there are."""
+        return math.prod(map(size, self.searched.values()))
 
 
 def read_space(lines: Sequence[str], config_loader: Any) -> Space:
@@ -101,10 +105,12 @@ def points(key: str, values: BaseDistribution) -> list[Any]:
     assert isinstance(values, IntDistribution | FloatDistribution)
     if values.step is None:
         raise UserError(f"{key}: hydra.sweeper.sampler=grid takes lists and ranges; an interval has no end of values")
-    count = round((values.high - values.low) / values.step) + 1
-    return [values.low + i * values.step for i in range(count)]
+    return [values.low + i * values.step for i in range(int(size(values)))]
 
 
-def count(grid: Mapping[str, Sized]) -> int:
-    """Returns how many combinations a grid has."""
-    return math.prod(map(len, grid.values()))
+def size(values: BaseDistribution) -> float:
+    """Returns how many values a key has."""
+    if isinstance(values, CategoricalDistribution):
+        return len(values.choices)
+    assert isinstance(values, IntDistribution | FloatDistribution)
+    return math.inf if values.step is None else round((values.high - values.low) / values.step) + 1

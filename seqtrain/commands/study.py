@@ -8,6 +8,7 @@ Samplers: Bergstra et al. (2011) for TPE, Hansen (2016) for CMA-ES, Deb et al. (
 from __future__ import annotations
 
 import fcntl
+import itertools
 import logging
 import os
 import warnings
@@ -34,6 +35,8 @@ from seqtrain.storage.disk import Folder
 log = logging.getLogger(__name__)
 NAME = "sweep"
 FEWEST = 4  # jobs that are done, from which importance is computed
+DISTINCT = (samplers.TPESampler, samplers.RandomSampler)  # whose settings of a finite space differ from each other
+DRAWS = 20  # until all that are left are listed
 OF_MEDIAN = 4  # jobs that are done, with which others are compared
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -77,6 +80,31 @@ class Study:
     def trials(self) -> list[FrozenTrial]:
         with self.reading():
             return self.study.get_trials(deepcopy=False)
+
+    def ask(self, space: Space) -> None:
+        """Begins the next setting. Of a finite space TPE and random search would draw some more than once, while others
+        were never tried: theirs are drawn again until they are new."""
+        known = [trial.params for trial in self.trials]
+        with self.reading():
+            if not isinstance(self.study.sampler, DISTINCT) or space.combinations() <= len(known):
+                self.study.ask(space.searched)
+                return
+            drafts = optuna.create_study(directions=self.study.directions, sampler=self.study.sampler)
+            drafts.add_trials(self.trials)
+            params: dict[str, Any] = {}
+            for _ in range(DRAWS):
+                draft = drafts.ask(space.searched)
+                params = draft.params
+                if params not in known:
+                    break
+                drafts.tell(draft, state=TrialState.FAIL)  # which samplers leave out
+            else:
+                grid = space.grid()
+                new = (dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values()))
+                left = [setting for setting in new if setting not in known]
+                params = left[int(np.random.default_rng(len(known)).integers(len(left)))] if left else params
+            begun = {"params": params, "distributions": space.searched}
+            self.study.add_trial(optuna.trial.create_trial(state=TrialState.RUNNING, **begun))
 
     def draw(self, trial: FrozenTrial, space: Space) -> None:
         """Draws the values that a setting lacks."""

@@ -142,13 +142,12 @@ class Search:
 
     def __init__(self, folder: Path, settings: dict[str, Any], space: Space, monitor: str | None):
         from seqtrain.commands import study
-        from seqtrain.commands.search_space import count
         from seqtrain.evaluation.metrics import METRICS
 
         self.folder, self.space, self.objectives = folder, space, settings["objectives"]
         self.repeats, self.wanted = len(space.repeats), settings["n_trials"]
-        if settings["sampler"] == "grid":
-            self.wanted = min(self.wanted, count(space.grid()))
+        if settings["sampler"] in ("grid", "tpe", "random"):
+            self.wanted = int(min(self.wanted, space.combinations()))
         pruner = ["none" if self.objectives else settings["pruner"], settings["min_evaluations"], settings["reduction"]]
         ways = (
             directions(self.objectives)
@@ -178,7 +177,7 @@ class Search:
         for trial in begun:
             yield from self.of_trial(trial, ended)
         for _ in range(len(begun), self.wanted):
-            self.study.study.ask(self.space.searched)
+            self.study.ask(self.space)
             yield from self.of_trial(self.study.trials[-1], ended)
 
     def of_trial(self, trial: FrozenTrial, ended: set[int]) -> Iterator[Numbered]:

@@ -170,6 +170,14 @@ def test_a_grid_ends_with_its_last_combination(trainings: Trainings) -> None:
     assert len(found) == len({*found}) == 6
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_no_setting_of_a_finite_space_comes_twice(sampler: str, trainings: Trainings) -> None:
+    words = ["model.hidden_size=4,8,16", "optimizer.lr=0.1,0.2", f"hydra.sweeper.sampler={sampler}"]
+    assert cli.main([*SEARCH, *words, "hydra.sweeper.n_trials=20"]) == 0
+    trials = study.Study(Path("S")).trials
+    assert len({(*trial.params.values(),) for trial in trials}) == len(trials) == 6
+
+
 def test_tpe_comes_near_the_best(trainings: Trainings) -> None:
     assert cli.main([*SEARCH, RATE, "hydra.sweeper.n_trials=12", "hydra.sweeper.pruner=none"]) == 0
     assert sweep.gather(Path("S"))[0]["value"] < 1 / 3 + 0.2
