@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock, patch
@@ -132,7 +132,7 @@ def test_two_processes_train_what_one_does(
     task: str, more: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Two batches an update, the last one of an epoch smaller; the evaluations, too, are of both."""
-    how = {"trainer__max_steps": 50, "trainer__eval_every": 20, "trainer__accumulate": 2, "trainer__ema": 0.9} | more
+    how = {"trainer__max_steps": 20, "trainer__eval_every": 8, "trainer__accumulate": 2, "trainer__ema": 0.9} | more
     cfg = [start(tmp_path / name, task, trainer__precision="float32", **how) for name in ("one", "two")]
     train.train(cfg[0], tmp_path / "one")
     run(cfg[1], tmp_path / "two")
@@ -263,13 +263,25 @@ def interrupt(rank: int, number: int, function: Callable[[], Any]) -> Any:
     return function()
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A run of two processes that nothing has happened to, of a task."""
+
+    @cache
+    def trained(task: str) -> Path:
+        place = tmp_path_factory.mktemp("whole") / task
+        run(start(place, task, {"schedule": "plateau"}, **tiny.HARD), place)
+        return place
+
+    return trained
+
+
 @pytest.mark.parametrize("rank", [-1, 0, 1])
 def test_a_signal_to_any_of_them_stops_all_after_the_step_and_the_run_goes_on_to_the_same_bits(
-    rank: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    rank: int, whole: Callable[[str], Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    task, axes = ("generation", "translation")[rank % 2], {"schedule": "plateau"}
-    run(start(tmp_path / "whole", task, axes, **tiny.HARD), tmp_path / "whole")
-    cfg = start(tmp_path / "cut", task, axes, **tiny.HARD)
+    task = ("generation", "translation")[rank % 2]
+    cfg = start(tmp_path / "cut", task, {"schedule": "plateau"}, **tiny.HARD)
     with pytest.raises(Interrupted) as caught:
         run(cfg, tmp_path / "cut", spy=("update", partial(interrupt, rank)))
     assert caught.value.code == 128 + signal.SIGTERM
@@ -277,9 +289,9 @@ def test_a_signal_to_any_of_them_stops_all_after_the_step_and_the_run_goes_on_to
     assert not children(os.getpid())
     run(cfg, tmp_path / "cut", resume=True)
     for pointer in ("best", "last"):
-        one, other = (Checkpoints(tmp_path / name).load(pointer) for name in ("whole", "cut"))
+        one, other = (Checkpoints(place).load(pointer) for place in (whole(task), tmp_path / "cut"))
         assert_equal(other._asdict(), one._asdict())
-    found = [tiny.metrics(tmp_path / name) for name in ("whole", "cut")]
+    found = [tiny.metrics(place) for place in (whole(task), tmp_path / "cut")]
     for metrics in found:
         metrics.pop("speed")
     assert_equal(*found)
@@ -357,7 +369,13 @@ def test_torchrun_starts_them_too(tmp_path: Path) -> None:
 
 def test_what_torchrun_starts_anew_goes_on_from_the_last_checkpoint(tmp_path: Path) -> None:
     """To the same bits as a run that nothing has happened to."""
-    words = [*LONG[:-2], "trainer.save_every=5", "trainer.max_steps=400", "trainer.eval_every=400", "schedule=constant"]
+    words = [
+        *LONG[:-2],
+        "trainer.save_every=20",
+        "trainer.max_steps=200",
+        "trainer.eval_every=200",
+        "schedule=constant",
+    ]
     anew = (*TORCHRUN[:3], "--max-restarts=1", *TORCHRUN[3:])
     for name in ("whole", "killed"):
         with command([*words, f"hydra.run.dir={name}"], tmp_path, anew) as process:

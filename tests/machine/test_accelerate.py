@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from small import PRECISIONS, SPECS, make_batch, make_model, model_class, needs_bfloat16, options, same
+from small import SPECS, make_batch, make_model, model_class, needs_bfloat16, options, same
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -48,9 +48,15 @@ LOOPS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("seq2seq", "tokens to tokens", "gru", {"teacher_forcing": 0.0, "num_layers": 2}),
 ]
 CASES = [(*case, {}) for case in FITTING] + LOOPS
+WAYS = ["plain", "cell", "oneDNN", "folded", "laid out"]
+FREE = [case for case in FITTING if SPECS[case[1]].form == Free()]
+DECODED = [pytest.param(*case, "float32", way) for case in FREE for way in WAYS]
+DECODED += [  # each case in one of the ways
+    pytest.param(*case, "bfloat16", WAYS[i % len(WAYS)], marks=needs_bfloat16) for i, case in enumerate(FREE)
+]
 
 
-@pytest.fixture(params=["plain", "cell", "oneDNN", "folded", "laid out"])
+@pytest.fixture(params=WAYS)
 def taken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Lets all layers take one way, however small they are, or the first one where they do not have it. Holds the ways
     that were taken."""
@@ -117,8 +123,7 @@ def test_each_way_is_taken(taken: set[str], request: pytest.FixtureRequest) -> N
     assert way == "plain" or way in taken
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize(("model", "spec", "backbone"), [case for case in FITTING if SPECS[case[1]].form == Free()])
+@pytest.mark.parametrize(("model", "spec", "backbone", "precision", "taken"), DECODED, indirect=["taken"])
 def test_decoding_finds_what_the_plain_model_finds(
     model: str, spec: str, backbone: str, precision: str, taken: set[str]
 ) -> None:
