@@ -1,20 +1,26 @@
 """Runs Python programs cheaply: a server that has imported the libraries once forks a process for each program.
 
-`start` starts the server and makes a folder with two commands, `python` and `seqtrain`. Each has the server run the
-program with the command's own arguments, environment, current folder and streams, and ends with its exit code.
+`commands` starts the server and makes a folder with two commands, `python` and `seqtrain`. Each has the server run the
+program with the command's own arguments, environment, current folder and streams, and ends with its exit code. SIGTERM
+is handed on to the program, which ends when the command does.
 """
 
+import atexit
 import importlib
 import json
 import os
 import runpy
+import shutil
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 LIBRARIES = [
@@ -25,29 +31,36 @@ LIBRARIES = [
 ]  # fmt: skip
 
 
-@contextmanager
-def start(folder: Path) -> Iterator[Path]:
-    """Yields the folder of the two commands, to be put in front of PATH. The server ends with the context."""
+@cache
+def commands() -> Path:
+    """The folder of the two commands, to be put in front of PATH. The server ends with this process."""
+    folder = Path(tempfile.mkdtemp())
     address = folder / "socket"
     for name in ("python", "seqtrain"):
         command = folder / name
         client = f"{sys.executable} -I -S {Path(__file__).resolve()} {address} {name}"
         command.write_text(f'#!/bin/sh\nexec {client} "$@"\n', encoding="utf-8")
         command.chmod(0o755)
-    with subprocess.Popen([sys.executable, "-P", __file__, str(address)]) as server:
-        while not address.exists():
-            assert server.poll() is None, "the server has ended"
-            time.sleep(0.05)
-        try:
-            yield folder
-        finally:
-            server.terminate()
+    quiet = {"TORCH_CPP_LOG_LEVEL": "ERROR"}  # read as torch is imported
+    server = subprocess.Popen([sys.executable, "-P", __file__, str(address)], env=os.environ | quiet)
+    atexit.register(end, server, folder)
+    while not address.exists():
+        assert server.poll() is None, "the server has ended"
+        time.sleep(0.05)
+    return folder
+
+
+def end(server: "subprocess.Popen[bytes]", folder: Path) -> None:
+    server.terminate()
+    server.wait()
+    shutil.rmtree(folder)
 
 
 def request(address: str, program: dict[str, Any]) -> int:
     """Has the server run a program on the streams of this process, and returns its exit code."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(address)
+        signal.signal(signal.SIGTERM, lambda *received: connection.sendall(b"t"))
         socket.send_fds(connection, [json.dumps(program).encode() + b"\n"], [0, 1, 2])
         return int(connection.makefile().readline() or 1)
 
@@ -75,6 +88,7 @@ def serve(address: str) -> dict[str, Any]:
     if child := os.fork():
         for stream in streams:
             os.close(stream)  # a reader of a pipe waits until all writers have closed it
+        Thread(target=hand_on, args=(connection, child), daemon=True).start()
         status = os.waitpid(child, 0)[1]
         connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
         os._exit(0)
@@ -86,6 +100,14 @@ def serve(address: str) -> dict[str, Any]:
     return json.loads(words)
 
 
+def hand_on(connection: socket.socket, child: int) -> None:
+    """Hands on the signals that a command receives, and its end."""
+    with suppress(ProcessLookupError):  # it has ended
+        while connection.recv(1):
+            os.kill(child, signal.SIGTERM)
+        os.kill(child, signal.SIGKILL)
+
+
 def run(name: str, arguments: list[str], folder: str, environment: dict[str, str]) -> None:
     """Runs a program in this process, as if Python had been started for it."""
     os.environ.clear()
@@ -95,6 +117,9 @@ def run(name: str, arguments: list[str], folder: str, environment: dict[str, str
     if name == "seqtrain":
         sys.argv = [name, *arguments]
         runpy.run_module("seqtrain", run_name="__main__", alter_sys=True)
+    elif arguments[:2] == ["-P", "-m"]:
+        sys.argv = arguments[2:]
+        runpy.run_module(arguments[2], run_name="__main__", alter_sys=True)
     else:
         sys.argv = arguments
         sys.path.insert(0, os.path.dirname(os.path.abspath(arguments[0])))

@@ -54,12 +54,10 @@ def blocks(page: str) -> list[Block]:
     return [Block(file or None, bool(skipped), language, content) for file, skipped, language, content in fences]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def commands(monkeypatch: pytest.MonkeyPatch) -> None:
     """`seqtrain` and `python` start in no time: the libraries are imported once."""
-    with preloaded.start(tmp_path_factory.mktemp("bin")) as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-        yield
+    monkeypatch.setenv("PATH", f"{preloaded.commands()}{os.pathsep}{os.environ['PATH']}")
 
 
 def run(command: str, folder: Path, package: Path = ROOT) -> subprocess.CompletedProcess[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock, patch
 
+import preloaded
 import pytest
 import small
 import tiny
@@ -54,9 +55,10 @@ Spy = Callable[[int, Any], Any]
 def run(
     cfg: dict[str, Any], place: Path, size: int = 2, resume: bool = False, spy: tuple[str, Spy] | None = None
 ) -> None:
-    """Trains in so many processes. spy: the name of a function, and what takes its place in the first process, given
-    the number of the call and the function with its arguments."""
-    processes.launch(size, partial(first, cfg, place, resume, spy), "seqtrain resume=RUN")
+    """Trains in so many processes, which have the libraries already. spy: the name of a function, and what takes its
+    place in the first process, given the number of the call and the function with its arguments."""
+    with patch.object(sys, "executable", str(preloaded.commands() / "python")):
+        processes.launch(size, partial(first, cfg, place, resume, spy), "seqtrain resume=RUN")
 
 
 def first(cfg: dict[str, Any], place: Path, resume: bool, spy: tuple[str, Spy] | None) -> None:
@@ -255,10 +257,10 @@ def children(parent: int) -> list[int]:
     return sorted(int(row[1]) for row in living)
 
 
-def interrupt(rank: int, number: int, function: Callable[[], Any]) -> Any:
+def interrupt(launcher: int, rank: int, number: int, function: Callable[[], Any]) -> Any:
     """Sends a signal to the launcher (-1) or to one of the processes that it has started."""
     if number == 4:
-        os.kill(children(os.getppid())[rank] if rank >= 0 else os.getppid(), signal.SIGTERM)
+        os.kill(children(launcher)[rank] if rank >= 0 else launcher, signal.SIGTERM)
         time.sleep(0.5)
     return function()
 
@@ -283,7 +285,7 @@ def test_a_signal_to_any_of_them_stops_all_after_the_step_and_the_run_goes_on_to
     task = ("generation", "translation")[rank % 2]
     cfg = start(tmp_path / "cut", task, {"schedule": "plateau"}, **tiny.HARD)
     with pytest.raises(Interrupted) as caught:
-        run(cfg, tmp_path / "cut", spy=("update", partial(interrupt, rank)))
+        run(cfg, tmp_path / "cut", spy=("update", partial(interrupt, os.getpid(), rank)))
     assert caught.value.code == 128 + signal.SIGTERM
     assert 4 <= last(tmp_path / "cut").training["progress"]["step"] <= 5
     assert not children(os.getpid())
