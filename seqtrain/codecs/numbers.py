@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from jaxtyping import Float
 
 from seqtrain.codecs.signal import Signal
 from seqtrain.config import UserError
+from seqtrain.reading.steps import numbers
 
 
 class Numbers(Signal):
@@ -54,13 +54,8 @@ class Numbers(Signal):
 
 
 def read(text: str) -> Float[np.ndarray, "T C"]:
-    """Parses a text; raises `UserError` where it is not a list of finite numbers."""
+    """As `steps.numbers`; raises `UserError`."""
     try:
-        parts = json.loads(text) if text.lstrip().startswith("[") else text.replace(",", " ").split()
-        array = np.array(parts, float)
-        array = array[:, None] if array.ndim == 1 else array
-        if array.ndim != 2 or not array.size or not np.isfinite(array).all():
-            raise ValueError
-    except (ValueError, TypeError, OverflowError, RecursionError):
-        raise UserError(f"data: {text[:40]!r} is no list of finite numbers, or of lists of as many each") from None
-    return array
+        return numbers(text)
+    except ValueError as error:
+        raise UserError(f"data: {error}") from None

@@ -341,6 +341,7 @@ def exported(frame: Frame, fitted: Fitted) -> dict[str, Any] | None:
     scale = change if frame.normalize == "window" and not frame.standardize else deviation
     none = frame.normalize == "none"
     return {
+        "targets": list(fitted.layout.targets),
         "context": frame.context,
         "segment": frame.segment,
         "flagged": fitted.missing,

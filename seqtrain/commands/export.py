@@ -25,6 +25,7 @@ from seqtrain.engine.recorder import line
 from seqtrain.machine import onnx
 from seqtrain.machine.programs import Scores, Start, Step, program
 from seqtrain.models.base import Generator
+from seqtrain.reading.lines import one_line, unescaped
 from seqtrain.storage.disk import Folder
 from seqtrain.trees import leaves, tensors
 
@@ -32,7 +33,10 @@ log = logging.getLogger(__name__)
 CHECKED = 200  # lines whose answers are compared
 CLOSE = 1e-3  # scores of a program and of the model may differ by so much, as they add up in another order
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}
-RUNNER = ("exported/run.py", "exported/search.py", "exported/texts.py", "codecs/words.py")
+RUNNER = (
+    *(f"exported/{name}.py" for name in ("run", "inputs", "search", "series", "texts")),
+    *("codecs/words.py", "reading/lines.py", "reading/steps.py"),
+)
 
 Made = dict[str, tuple[torch.export.ExportedProgram, nn.Module, tuple[Any, ...]]]
 
@@ -168,8 +172,8 @@ def shapes(tree: Any) -> list[Any]:
 
 
 def check(loaded: Loaded, folder: Path, made: Made, kind: str, about: dict[str, Any] | None) -> list[str]:
-    """Compares the programs with the model, but for states of another size, and the answers of `run.py` with those of
-    mode=predict."""
+    """Compares the programs with the model, but for states of another size, and the lines that `run.py` writes with
+    those of mode=predict."""
     worst = 0.0
     for name, (_, module, given) in made.items():
         file = folder / f"{name}{ENDINGS[kind]}"
@@ -196,7 +200,7 @@ def check(loaded: Loaded, folder: Path, made: Made, kind: str, about: dict[str, 
         i = differing[0]
         raise UserError(
             f"{len(differing)} of {len(lines)} answers differ from those of mode=predict, and nothing was written: "
-            f"{lines[i][:60]!r}: {answers[i]!r}, not {wanted[i]!r}"
+            f"{lines[i][:60]!r}: {answers[i]!r}, not {one_line(wanted[i])!r}"
         )
     told.append(f"{len(lines)} of {len(lines)} answers are those of mode=predict")
     if loaded.cfg["quantize"]:
@@ -206,22 +210,23 @@ def check(loaded: Loaded, folder: Path, made: Made, kind: str, about: dict[str, 
     return told
 
 
-def quality(loaded: Loaded, lines: Sequence[str], answers: Sequence[Any], before: Sequence[Any]) -> str:
-    """What eight bits change: how many answers, and the metrics of the task."""
+def quality(loaded: Loaded, lines: Sequence[str], answers: Sequence[str], before: Sequence[Any]) -> str:
+    """What eight bits change: how many answers, and the metrics of the task. answers: lines."""
     task, records = loaded.task, loaded.records["test"][: len(lines)]
     same = sum(map(same_answer, answers, before))
     told = f"eight bits: {same} of {len(lines)} answers stay the same"
     if task.field != task.fields[0]:
         return told
     targets = [getattr(record, task.fields[1]) for record in records]
-    was, now = (line(task.compare(some, targets)) for some in (before, answers))
+    was, now = (line(task.compare(some, targets)) for some in (before, [unescaped(answer) for answer in answers]))
     return f"{told}; on these lines {was}, now {now}"
 
 
-def same_answer(one: Any, other: Any) -> bool:
-    if isinstance(one, str):
-        return one == other
-    return bool(np.allclose(np.array(one, float), np.array(other, float), rtol=1e-4, atol=1e-4))
+def same_answer(written: str, answer: Any) -> bool:
+    """Whether a line is what mode=predict writes for an answer; numbers may differ a little."""
+    if isinstance(answer, str):
+        return written == one_line(answer)
+    return bool(np.allclose(np.array(json.loads(written), float), np.array(answer, float), rtol=1e-4, atol=1e-4))
 
 
 def card(loaded: Loaded, run: Path, kind: str, about: dict[str, Any] | None, checked: Sequence[str]) -> str:

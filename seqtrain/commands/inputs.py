@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import json
 import os
-import re
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ from seqtrain.config import LineError, UserError, expanded
 from seqtrain.config.quoting import typed
 from seqtrain.contract import Codec
 from seqtrain.reading.files import MAX_RECORD, check_encoding, encoding_hint, ending
+from seqtrain.reading.lines import unescaped
 from seqtrain.reading.rows import DELIMITERS, json_object
 from seqtrain.reading.sentences import CONLL
 from seqtrain.reading.sheets import SHEETS
@@ -153,13 +153,6 @@ def head(line: str, mark: str) -> list[str]:
     """The cells of a line that may be the head of a table: several, without space around them."""
     cells = [cell.strip('"') for cell in line.split(mark)]
     return cells if len(cells) > 1 and all(cell == cell.strip() for cell in cells) else []
-
-
-def unescaped(line: str) -> str:
-    """A line as the text that `outputs.one_line` makes it from."""
-    if "\\" not in line:
-        return line
-    return re.sub(r"\\([\\nr])", lambda mark: {"n": "\n", "r": "\r"}.get(mark[1], mark[1]), line)
 
 
 def json_blocks(name: str, encoding: str, column: str | int) -> Iterator[Block]:
@@ -308,5 +301,5 @@ def as_texts(inputs: Any) -> list[str]:
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"predict: input {i} is {text!r:.60}, of the type {type(text).__name__}; expected a text; "
-                            "str() makes one, a history of numbers is a text such as '1.5, 2, 3'")  # fmt: skip
+                            "str() makes one, '' is none, a history of numbers a text such as '1.5, 2, 3'")  # fmt: skip
     return texts

@@ -14,6 +14,8 @@ from seqtrain.commands.inputs import as_texts, column_of, csv_lines
 from seqtrain.commands.outputs import beside
 from seqtrain.commands.run_folder import read_config
 from seqtrain.config import LineError, UserError, in_brief
+from seqtrain.config.spelling import did_you_mean, near
+from seqtrain.data.kinds import SPLITS
 from seqtrain.decoding.decoder import Decoder
 from seqtrain.engine.checkpoint import Checkpoints
 from seqtrain.engine.evaluate import evaluate
@@ -58,8 +60,8 @@ class Loaded(Assembly):
         log-probabilities, the attention to the input if the model has any, and how many tokens were cut off.
 
         For a pandas.Series of texts it returns a Series. For a pandas.DataFrame it returns the table with answers in
-        added columns, as mode=predict does; the column that training has read is answered. Raises TypeError for
-        anything else.
+        added columns, as mode=predict does; the column that training has read is answered, a missing text as an empty
+        one. Raises TypeError for anything else, and for a missing text in a list or a Series.
         """
         pandas = sys.modules.get("pandas")
         if pandas and isinstance(inputs, pandas.DataFrame | pandas.Series):
@@ -78,7 +80,9 @@ class Loaded(Assembly):
             lines = csv_lines(inputs.reset_index(drop=inputs.index.names == [None]))
             return pd.DataFrame(self.answers(lines)).drop(columns="output")
         texts = inputs if inputs.ndim == 1 else inputs.iloc[:, self.column(inputs.columns)]
-        answers = self.answers(as_texts(texts.where(texts.notna(), "")), details=details)
+        if inputs.ndim == 2:
+            texts = texts.where(texts.notna(), "")  # an empty cell
+        answers = self.answers(as_texts(texts), details=details)
         self.warn_of_cuts(answers, range(1, len(answers) + 1))
         results = pd.DataFrame(answers, index=inputs.index, columns=None if details else [*self.task.columns])
         results = results.drop(columns="input", errors="ignore")
@@ -137,7 +141,10 @@ class Loaded(Assembly):
         return total
 
     def evaluate(self, split: str = "test") -> dict[str, float]:
-        """Returns the metrics of a split of the run's data."""
+        """Returns the metrics of a split of the run's data: "train", "valid" or "test"."""
+        if split not in SPLITS:
+            hint = did_you_mean(near(str(split), SPLITS)) or f"; there are: {', '.join(SPLITS)}"
+            raise UserError(f"evaluate: there is no split {split!r}{hint}")
         return self.task.score(self.totals(split))
 
     def totals(self, split: str) -> Totals:

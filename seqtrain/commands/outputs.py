@@ -16,9 +16,9 @@ from typing import Any, Protocol
 from seqtrain.commands.inputs import Inputs
 from seqtrain.commands.tags import Columns, Tokens
 from seqtrain.config import UserError, expanded
-from seqtrain.config.json_values import is_a
 from seqtrain.config.quoting import typed
 from seqtrain.reading.files import ending
+from seqtrain.reading.lines import one_line
 from seqtrain.reading.rows import DELIMITERS
 from seqtrain.reading.sentences import CONLL, FORMS
 from seqtrain.reading.sheets import SHEETS, need_package
@@ -284,13 +284,3 @@ def as_cell(value: Any) -> str:
     if isinstance(value, str):
         return value
     return "" if value is None else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def one_line(answer: Any) -> str:
-    """An answer as a line: texts with their line ends written as \\n and \\r, lists of texts with blanks between them,
-    lists of numbers as JSON."""
-    if isinstance(answer, list) and is_a(answer, list[str]):
-        answer = " ".join(answer)
-    if not isinstance(answer, str):
-        return json.dumps(answer)
-    return answer.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")

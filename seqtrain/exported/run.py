@@ -1,15 +1,16 @@
 """Answers lines with a model that seqtrain has exported: this folder is all it needs, torch is not.
 
-    python run.py < lines.txt      one answer for each line
+    python run.py < lines.txt      one answer for each line, as mode=predict of seqtrain writes it
     python run.py --beam 1         greedy search, where the model writes texts
     python run.py --temperature 1  samples
-    python run.py --jsonl          labels with their probabilities
+    python run.py --jsonl          an object a line; labels with their probabilities
 
 Needs numpy and onnxruntime; tokenizers for subwords, regex for words.
 """
 
 import argparse
 import json
+import os
 import sys
 from functools import partial
 from itertools import groupby
@@ -21,7 +22,10 @@ import onnxruntime
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+from inputs import InputError, prompt_of, series_of, texts_of  # noqa: E402
+from lines import one_line  # noqa: E402
 from search import log_softmax, search  # noqa: E402
+from series import forecasts  # noqa: E402
 from texts import END, Text  # noqa: E402
 
 BATCH = 64  # lines that are answered together
@@ -37,46 +41,48 @@ class Model:
         self.reads, self.writes = (
             Text(**side["text"]) if "text" in (side or {}) else None for side in (self.source, self.target)
         )
-        self.detailed = False
         self.random = np.random.default_rng(self.search.get("seed"))
 
     def run(self, name, *arrays):
         slots = self.programs[name].get_inputs()
         return self.programs[name].run(None, {slot.name: array for slot, array in zip(slots, arrays, strict=True)})
 
-    def answers(self, lines):
-        """One for each line; those of like lengths are answered together."""
-        asked = [(*self.read(line), i) for i, line in enumerate(lines) if line.strip() or not self.source]
+    def lines(self, data, objects=False):
+        """The lines that answer those of `data`, bytes. objects: each is JSON, with all that is known."""
+        for row in self.answers(texts_of(data)):
+            yield json.dumps(row, ensure_ascii=False) if objects else one_line(row["output"])
+
+    def answers(self, texts):
+        """An object for each; those of like lengths are answered together."""
+        asked = [(*self.read(text, i + 1), i) for i, text in enumerate(texts) if text.strip() or not self.source]
         asked.sort(key=lambda one: (len(one[1]), len(one[0]), one[2]))
-        found = [""] * len(lines)
+        rows = [{"input": text, "output": ""} for text in texts]
         for _, same in groupby(asked, key=lambda one: len(one[1])):
             same = list(same)
             for some in (same[start : start + BATCH] for start in range(0, len(same), BATCH)):
                 sources, prompts, places = zip(*some, strict=True)
                 for place, answer in zip(places, self.batch(sources, np.array(prompts)), strict=True):
-                    found[place] = answer if self.reads or not self.writes else self.continued(lines[place], answer)
-        return found
+                    if self.writes and not self.reads:
+                        answer = self.continued(texts[place], answer)
+                    rows[place] |= answer if isinstance(answer, dict) else {"output": answer}
+        return rows
 
-    def continued(self, line, ids):
-        return self.writes.continued(line.partition("\t")[2] if self.source else line, ids)
+    def continued(self, text, ids):
+        return self.writes.continued(text.partition("\t")[2] if self.source else text, ids)
 
-    def read(self, line):
-        """The positions of a line, and the ids that its answer begins with."""
+    def read(self, text, number):
+        """The positions of a text, and the ids that its answer begins with. number: of the line."""
         if self.reads:
-            return self.reads.encode(line), [*self.writes.encode("")[:-1]] if self.writes else []
-        if self.writes:  # a prompt, behind a label where texts have one
-            label, _, prompt = line.partition("\t") if self.source else ("", "", line)
-            labels = [self.source["labels"].index(label) + 1] if self.source else []
-            return np.array(labels), [END, *self.writes.ids(prompt)]
-        values = json.loads(line) if line.lstrip().startswith("[") else line.replace(",", " ").split()
-        values = np.array(values, float).reshape(len(values), -1)
-        values = values[-self.source["context"] :] if "context" in self.source else values[: self.source["max_length"]]
-        return values, []
+            return self.reads.encode(text), [*self.writes.encode("")[:-1]] if self.writes else []
+        if self.writes:
+            labels, prompt = prompt_of(text, self.source and self.source["labels"], number)
+            return labels, [END, *self.writes.ids(prompt)]
+        return series_of(text, self.source, number), []
 
     def batch(self, sources, prompts):
         """The answers to some sources; ids, where they are to be put behind prompts."""
         if "horizon" in self.target:
-            return self.forecasts(np.array(sources))
+            return forecasts(partial(self.run, "model"), np.array(sources), self.source, self.target["horizon"])
         given = ()
         if self.source:
             lengths = np.array([len(source) for source in sources])
@@ -97,28 +103,7 @@ class Model:
         reached = {label: scores[label] / limit for label, limit in limits.items() if scores[label] >= limit}
         some = reached or {label: score for label, score in scores.items() if label not in limits}
         label = max(some, key=some.__getitem__, default="")
-        probability = scores.get(label, max(row))
-        return {"output": label, "probability": probability, "scores": scores} if self.detailed else label
-
-    def forecasts(self, values):
-        """values: (B, S, C), the last of the series, NaN where missing. Each answer holds the next ones."""
-        size, segment, horizon = self.source["context"], self.source["segment"], self.target["horizon"]
-        mean, offset, scale = (np.array(self.source[name]) for name in ("mean", "offset", "deviation"))
-        last = np.maximum.accumulate(np.where(np.isnan(values), -1, np.arange(size)[:, None]), 1)
-        filled = np.where(last < 0, mean, np.take_along_axis(values, np.maximum(last, 0), 1))
-        offset = filled[:, -1:] if self.source["window"] else offset
-        parts = [(filled - offset) / scale, *[np.isnan(values)] * self.source["flagged"]]
-        folded = [part.reshape(len(part), size // segment, -1) for part in parts]
-        inputs = np.zeros((len(values), horizon // segment, folded[0].shape[2]), np.float32)
-        inputs[:, 0] = folded[0][:, -1]
-        source = np.concatenate(folded, -1).astype(np.float32)
-        scores = self.run("model", source, np.full(len(values), size // segment), inputs)[0]
-        made = scores.reshape(len(values), horizon, -1) * scale + offset
-        digits = np.maximum(0, 6 - np.floor(np.log10(scale)).astype(int))
-        made = np.vectorize(round, otypes=[float])(made, np.broadcast_to(digits, made.shape))
-        return [rows[:, 0].tolist() if rows.shape[1] == 1 else rows.tolist() for rows in made]
-
-    # ---------------------------------------------------------------------------------------- texts
+        return {"output": label, "probability": scores.get(label, max(row)), "scores": scores}
 
     def searched(self, given, prompts, k):
         """The ids of the best output of each source; k: how many are kept at each step, 1 for greedy search."""
@@ -137,13 +122,22 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--beam", type=int, dest="beam_size", help="outputs kept at each step")
     parser.add_argument("--temperature", type=float, help="above 0: sample, the more freely the higher")
-    parser.add_argument("--jsonl", action="store_true", help="labels with their probabilities, an object a line")
-    model, options = Model(HERE), vars(parser.parse_args())
-    model.detailed = options.pop("jsonl") and "labels" in model.target
+    parser.add_argument("--jsonl", action="store_true", help="an object a line; labels with their probabilities")
+    options = vars(parser.parse_args())
+    objects, model = options.pop("jsonl"), Model(HERE)
     model.search.update({name: value for name, value in options.items() if value is not None})
-    for answer in model.answers(sys.stdin.read().splitlines()):
-        print(json.dumps(answer, ensure_ascii=False) if model.detailed else answer)
+    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    try:
+        for line in model.lines(sys.stdin.buffer.read(), objects):
+            print(line)
+        sys.stdout.flush()
+    except InputError as error:
+        sys.stderr.write(f"run.py: {error}\n")
+        return 2
+    except BrokenPipeError:  # nobody reads on; Python would complain once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from seqtrain.config import UserError
+from seqtrain.reading.lines import one_line
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 ORDER = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN_TANH": (0,)}  # torch's gates in the order of ONNX
@@ -37,18 +38,25 @@ def run(file: Path, given: Sequence[Tensor]) -> list[Tensor]:
     return [torch.from_numpy(array) for array in session.run(None, {slot.name: x.numpy() for slot, x in named})]
 
 
-def answers(folder: Path, lines: Sequence[str], search: dict[str, Any]) -> list[Any]:
-    """What `run.py` of an exported folder answers. search: changes its settings."""
+def answers(folder: Path, texts: Sequence[str], search: dict[str, Any]) -> list[str]:
+    """The lines that `run.py` of an exported folder writes for texts. search: changes its settings."""
+    with runner(folder) as module:
+        model = module.Model(folder)
+        model.search.update(search)
+        return list(model.lines("".join(f"{one_line(text)}\n" for text in texts).encode()))
+
+
+@contextmanager
+def runner(folder: Path) -> Iterator[Any]:
+    """The module `run.py` of an exported folder; what stands beside it is forgotten in the end."""
     spec = util.spec_from_file_location("run", folder / "run.py")
     assert spec is not None
     assert spec.loader is not None
-    beside, path = {"search", "texts", "words"} - set(sys.modules), list(sys.path)
+    beside, path = {file.stem for file in folder.glob("*.py")} - set(sys.modules), list(sys.path)
     try:
         module = util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        model = module.Model(folder)
-        model.search.update(search)
-        return model.answers(list(lines))
+        yield module
     finally:
         sys.path[:] = path
         for name in beside:
@@ -59,7 +67,12 @@ def shrink(file: Path) -> None:
     """Makes the weights of matrix products eight bits wide; what goes in is scaled to eight bits at each call."""
     from onnxruntime.quantization import quantize_dynamic
 
-    quantize_dynamic(str(file), str(file), op_types_to_quantize=["MatMul", "Gemm", "LSTM"])
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # it logs what it advises against and what it leaves as it is
+    try:
+        quantize_dynamic(str(file), str(file), op_types_to_quantize=["MatMul", "Gemm", "LSTM"])
+    finally:
+        logging.disable(before)
 
 
 # -------------------------------------------------------------------------------- the exporter

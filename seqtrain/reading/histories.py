@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from seqtrain.config.spelling import did_you_mean, near
 from seqtrain.data.kinds import Layout, Series
 from seqtrain.reading.frequency import date_range
 from seqtrain.reading.rows import header
+from seqtrain.reading.steps import empty_channel, history
 from seqtrain.reading.tables import make_unique, read_lines
 from seqtrain.reading.time_tables import seconds, to_series
 from seqtrain.reading.timestamps import write
@@ -70,24 +70,10 @@ def from_line(line: str, number: int, context: int, horizon: int, name: str, lay
     context, horizon: how many steps the model reads and forecasts. name: that of the series.
     """
     try:
-        if line.lstrip().startswith("["):
-            parts = json.loads(line)
-        else:
-            # Between commas a value may be missing.
-            parts = [part.strip() or np.nan for part in line.split(",")] if "," in line else line.split()
-        values = np.array([[np.nan] if part is None else np.atleast_1d(part) for part in parts], float)
-    except (ValueError, TypeError, OverflowError, RecursionError):
-        columns = ",".join(layout.columns())
-        raise LineError(number, f"expected numbers, found {line[:60]!r}; a table begins with {columns}") from None
-    if len(values) < context:
-        raise LineError(number, f"{len(values)} values; the model reads the last {context}")
-    if values.ndim != 2 or values.shape[1] != len(layout.targets):
-        raise LineError(number, f"expected {len(layout.targets)} value(s) a step: {', '.join(layout.targets)}")
-    if np.isinf(values).any():
-        raise LineError(number, "expected finite numbers")
-    values = values[-context:]
-    if problem := empty_channel(values, layout):
-        raise LineError(number, problem)
+        hint = f"; a table begins with {','.join(layout.columns())}"
+        values = history(line, context, layout.targets, hint)
+    except ValueError as error:
+        raise LineError(number, str(error)) from None
     times = np.arange(context + horizon).astype("datetime64[D]")  # a line has no dates; nothing reads these
     return Series(name, times, np.pad(values, ((0, horizon), (0, 0)), constant_values=np.nan), context, layout)
 
@@ -120,7 +106,7 @@ def cut_to_window(series: Series, context: int, horizon: int, names: Sequence[st
     begin, end = origin - context, origin + horizon
     if begin < 0:
         raise UserError(f"{where} has {origin} steps up to its last known value; the model reads the last {context}")
-    if problem := empty_channel(series.values[begin:origin], layout):
+    if problem := empty_channel(series.values[begin:origin], layout.targets):
         raise UserError(f"{where}: {problem}")
 
     def window(values: np.ndarray) -> np.ndarray:
@@ -138,12 +124,6 @@ def cut_to_window(series: Series, context: int, horizon: int, names: Sequence[st
             f"the last known value, and leave their {layout.targets[0]} empty"
         )
     return Series(series.name, times, window(series.values), context, layout, past, known_ahead)
-
-
-def empty_channel(values: np.ndarray, layout: Layout) -> str | None:
-    """Returns a message where a channel of a context (S, C) has no value at all, else None."""
-    names = [name for i, name in enumerate(layout.targets) if np.isnan(values[:, i]).all()]
-    return f"none of the last {len(values)} values of {names[0]} is known" if names else None
 
 
 def rows(series: Series, made: dict[str, np.ndarray]) -> Iterator[dict[str, Any]]:

@@ -1,9 +1,11 @@
 """mode=export: the folder answers as the model does, without seqtrain and without torch."""
 
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import seqtrain
 from seqtrain.commands import export as command
 from seqtrain.commands import run_folder
 from seqtrain.commands.loaded import Loaded
-from seqtrain.config import UserError
+from seqtrain.config import LineError, UserError
 from seqtrain.machine import onnx
 
 pytest.importorskip("onnxruntime", reason="format=onnx needs the extra seqtrain[onnx]")
@@ -47,9 +49,61 @@ def test_the_folder_answers_lines_without_torch(task: str, runs: dict[str, Path]
     )
     assert done.returncode == 0, done.stderr
     wanted = seqtrain.load(runs[task]).predict(lines)
-    found = done.stdout.splitlines() if task != "forecasting" else map(json.loads, done.stdout.splitlines())
-    assert all(map(command.same_answer, found, wanted))
+    assert all(map(command.same_answer, done.stdout.splitlines(), wanted))
     assert "differ" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def scripts(tmp_path: Path, runs: dict[str, Path]) -> Callable[[str], Path]:
+    """What stands beside the programs of a model, which take long to make."""
+
+    def of(task: str) -> Path:
+        for file in command.RUNNER:
+            shutil.copy(str(files("seqtrain") / file), tmp_path)
+        about = command.description(Loaded(run_folder.read_config(runs[task]), runs[task]))
+        (tmp_path / "model.json").write_text(json.dumps(about))
+        return tmp_path
+
+    return of
+
+
+def run_script(folder: Path, data: str, *how: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "run.py", *how], input=data, cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_line_is_what_it_is_to_predict(scripts: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch):
+    folder = scripts("generation")
+    with onnx.runner(folder) as runner:
+        model = runner.Model(folder)
+        model.answers = lambda texts: [{"input": text, "output": text} for text in texts]
+        lines = ["a\\nb\\\\", "", "c\u2028d\x0ce", "f"]
+        assert list(model.lines("\r\n".join(lines).encode())) == lines
+        assert list(model.lines(b"a\rb\r")) == ["a", "b"]
+        monkeypatch.setattr(runner, "one_line", str)
+        assert not command.same_answer(next(model.lines(b"a\\nb")), "a\nb")
+
+
+def test_objects_and_mistakes_are_those_of_predict(scripts: Callable[[str], Path], runs: dict[str, Path]):
+    folder = scripts("forecasting")
+    assert json.loads(run_script(folder, "\n", "--jsonl").stdout) == {"input": "", "output": ""}
+    for line in ("abc", "1,,2"):
+        with pytest.raises(LineError) as error:
+            seqtrain.load(runs["forecasting"]).predict(["", line])
+        problem = error.value.problem.partition("; a table")[0]
+        done = run_script(folder, f"\n{line}\n")
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"run.py: line 2: {problem}\n")
+
+
+def test_a_reader_that_leaves_early_is_no_mistake(scripts: Callable[[str], Path]):
+    command_line = [sys.executable, "run.py"]
+    how: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command_line, cwd=scripts("forecasting"), **how) as script:
+        script.stdout.close()
+        script.stdin.write(b"\n" * 10**5)
+        script.stdin.close()
+        assert (script.stderr.read(), script.wait()) == (b"", 0)
 
 
 def test_probabilities_and_thresholds_are_those_of_predict(runs: dict[str, Path], tmp_path: Path):
@@ -99,6 +153,7 @@ def test_eight_bits_say_what_they_cost(runs: dict[str, Path], tmp_path: Path, ca
     with caplog.at_level("INFO", command.__name__):
         folder = export(runs["sentiment"], tmp_path / "exported", quantize=True)
     assert "eight bits: " in caplog.text
+    assert not [record for record in caplog.records if record.name == "root"]  # the advice of the library
     kinds = {node.op_type for node in onnx_file(folder / "model.onnx").graph.node}
     assert kinds & {"MatMulInteger", "DynamicQuantizeLinear", "DynamicQuantizeLSTM"}
 

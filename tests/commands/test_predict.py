@@ -23,6 +23,7 @@ from seqtrain.commands import evaluate, inputs, outputs, run_folder
 from seqtrain.commands import predict as command
 from seqtrain.commands.loaded import Loaded
 from seqtrain.config import LineError, UserError
+from seqtrain.reading.lines import one_line, unescaped
 
 pytestmark = pytest.mark.usefixtures("own_log")
 TABLE = pd.DataFrame({"id": [7, 8, 9], "text": ["a good film", "", "not\ngood, \u4e00"], "note": ["x", None, "=1"]})
@@ -60,7 +61,7 @@ def predict(runs: dict[str, Path], task: str, content: bytes, tmp_path: Path, **
 @pytest.mark.parametrize("task", tiny.TASKS)
 def test_each_line_has_its_answer_in_order(task: str, runs: dict[str, Path], tmp_path: Path):
     lines = tiny.LINES[task]
-    expected = [outputs.one_line(answer) for answer in seqtrain.load(runs[task]).predict(lines)]
+    expected = [one_line(answer) for answer in seqtrain.load(runs[task]).predict(lines)]
     text = "\n".join(lines).encode()
     without_end, windows, old = text, text.replace(b"\n", b"\r\n") + b"\r\n", text.replace(b"\n", b"\r") + b"\r"
     marked, packed = codecs.BOM_UTF8 + text, gzip.compress(text[:9]) + gzip.compress(text[9:])
@@ -107,14 +108,14 @@ def test_strange_lines(runs: dict[str, Path], tmp_path: Path):
 
 @pytest.mark.parametrize("text", ["a\nb\\n\rc", "\\\\n\\", "\\t \\", "\n"])
 def test_an_answer_stays_on_its_line_and_can_come_back(text: str):
-    assert "\n" not in outputs.one_line(text)
-    assert inputs.unescaped(outputs.one_line(text)) == text
+    assert "\n" not in one_line(text)
+    assert unescaped(one_line(text)) == text
 
 
 def test_signs_of_lines_and_lists():
-    assert outputs.one_line("a\nb\\n\rc") == r"a\nb\\n\rc"
-    assert outputs.one_line([1.5, None]) == "[1.5, null]"
-    assert inputs.unescaped(r"C:\data \d") == r"C:\data \d"
+    assert one_line("a\nb\\n\rc") == r"a\nb\\n\rc"
+    assert one_line([1.5, None]) == "[1.5, null]"
+    assert unescaped(r"C:\data \d") == r"C:\data \d"
 
 
 def test_a_prompt_with_a_line_end(runs: dict[str, Path], tmp_path: Path):
@@ -445,10 +446,18 @@ def test_tables_of_pandas_are_answered_by_such(loaded: Loaded):
     assert list(found.columns) == ["text", "note", "output", "probability"]
     assert found.index.equals(table.index)
     assert found["output"].tolist() == loaded.predict(["a good film", "", "bad"])
-    assert loaded.predict(table["text"]).equals(found["output"])
-    assert "scores" in loaded.predict(table["text"], details=True).columns
+    texts = table["text"].fillna("")
+    assert loaded.predict(texts).equals(found["output"])
+    assert "scores" in loaded.predict(texts, details=True).columns
     with pytest.raises(UserError, match="the table has no column 'text', which training read; it has: note"):
         loaded.predict(table[["note"]])
+
+
+def test_a_split_that_is_not_there_is_refused(loaded: Loaded):
+    with pytest.raises(UserError, match="there is no split 'tset'; did you mean test"):
+        loaded.evaluate("tset")
+    with pytest.raises(UserError, match="there is no split 'all'; there are: train, valid, test"):
+        loaded.evaluate("all")
 
 
 def test_series_of_pandas_are_forecast(runs: dict[str, Path]):
@@ -467,8 +476,9 @@ def test_series_of_pandas_are_forecast(runs: dict[str, Path]):
         (3, "not int"),
         (None, "not NoneType"),
         (["good", None], "input 1 is None, of the type NoneType; expected a text"),
-        ([1.5, 2], "a history of numbers is a text such as '1.5, 2, 3'"),
+        ([1.5, 2], "a history of numbers a text such as '1.5, 2, 3'"),
         (pd.Series([1, 2]), "input 0 is 1, of the type int"),
+        (pd.Series(["good", np.nan]), "input 1 is nan, of the type float; expected a text; .* '' is none"),
     ],
 )
 def test_what_is_no_text_is_a_type_error_with_a_cure(wrong: Any, cure: str, loaded: Loaded):
