@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import StringIO
-from threading import Thread
+from threading import RLock, Thread
 from time import time
 from typing import Any, TypeVar
 from warnings import catch_warnings, simplefilter
@@ -35,7 +35,7 @@ def bar(total: int | None, unit: str, what: str, start: int = 0, hidden: bool = 
     hidden = hidden or os.environ.get("RANK", "0") != "0"
     settings: dict[str, Any] = {"total": total, "initial": start, "unit": unit, "desc": what, "disable": hidden}
     if in_terminal():
-        with logging_redirect_tqdm(), Bar(**settings) as progress:
+        with logging_redirect_tqdm(tqdm_class=Bar), Bar(**settings) as progress:
             yield progress
     else:
         with Lines(**settings) as progress:
@@ -93,6 +93,12 @@ class Lines(tqdm):
             log.info(" ".join(str(self).split()))
             self.mininterval = min(2 * self.mininterval, 60)
         return True
+
+
+# One for all bars. tqdm's own is a semaphore of the system, which a process that is killed would leave behind.
+LOCK = RLock()
+Bar.set_lock(LOCK)
+Lines.set_lock(LOCK)
 
 
 def run_in_thread(work: Callable[[], T], each_second: Callable[[], object]) -> T:

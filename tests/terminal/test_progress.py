@@ -10,6 +10,7 @@ from itertools import count
 from unittest.mock import patch
 
 import pytest
+from tqdm import tqdm
 
 from seqtrain.terminal.progress import Lines, bar
 
@@ -113,3 +114,13 @@ def test_nothing_is_written_beside_the_log(capfd: pytest.CaptureFixture[str]) ->
     with bar(3, "step", "train") as shown:
         shown.update()
     assert capfd.readouterr() == ("", "")
+
+
+def test_bars_take_no_semaphore_that_a_killed_process_would_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> None:
+        raise AssertionError
+
+    monkeypatch.delattr(tqdm, "_lock", raising=False)
+    monkeypatch.setattr("tqdm.std.TqdmDefaultWriteLock", fails)
+    with bar(3, "step", "train"), terminal(), bar(3, "step", "train"):
+        log.info("above the bar")
