@@ -42,13 +42,14 @@ ENDS = {
     "diverged": "diverged",
     "failed": "failed",
 }  # of a job of a sweep; others: interrupted
+STATES = ("running", "interrupted", *ENDS.values(), "broken")
 
 
 def runs(cfg: dict[str, Any]) -> None:
     """Prints the table, or writes it in the form that is asked for."""
     options = Options(Configs())
     rows = [read(folder, options) for folder in named(cfg["runs"] or "outputs")]
-    rows = in_order([row for row in rows if fits(row, cfg["filter"])], cfg["sort"])
+    rows = in_order(chosen(rows, cfg["filter"]), cfg["sort"])
     if cfg["output"] is not None or cfg["format"] is not None:
         return write_table(cfg, COLUMNS, rows)
     shown = [name for name in COLUMNS if any(row.get(name) not in (None, "") for row in rows)]
@@ -196,6 +197,15 @@ def so_far(lines: list[str], monitor: str) -> Row:
 
 
 # ---------------------------------------------------------------------------------------------------- the table
+
+
+def chosen(rows: list[Row], pattern: str | None) -> list[Row]:
+    """The rows that fit a pattern. Raises `UserError` where none does and the pattern looks like a misspelt state."""
+    found = [row for row in rows if fits(row, pattern)]
+    if pattern is not None and not found and pattern not in STATES and (meant := near(pattern, STATES)):
+        raise UserError(f"filter={pattern}: no cell of the table is that{did_you_mean(meant)} "
+                        f"(states are {', '.join(STATES)})")  # fmt: skip
+    return found
 
 
 def fits(row: Row, pattern: str | None) -> bool:

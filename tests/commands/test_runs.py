@@ -104,6 +104,8 @@ def test_sorted_and_written(place: Path, tmp_path: Path) -> None:
     assert [Path(row["run"]).name for row in rows] == ["y", "x", "killed", "done", "crashed", "resumed", "stopped"]
     assert rows[0]["value"] == "0.9"
     assert cli.main(["mode=runs", f"runs={place}", "sort=vaule"]) == 2
+    assert cli.main(["mode=runs", f"runs={place}", "filter=broken"]) == 0  # none is
+    assert cli.main(["mode=runs", f"runs={place}", "filter=finishd"]) == 2
     assert cli.main(["mode=runs", f"runs={place}", f"output={tmp_path / 'runs.txt'}"]) == 2
 
 
