@@ -196,7 +196,7 @@ class Likelihood(ABC):
     values: what a target is made of: "ids", "numbers" or "yes-or-no values". outputs: how many classes there are, or
     how many values a position has. size: scores a position. aligns: whether it finds out by itself which position an
     item of a shorter target is at. joint: whether it weighs the positions of a row together, which must all be there.
-    density: whether `nll` is what it is called, and not the error of a best guess.
+    density: whether `nll` is what it is called, and not the error of a best guess. unit: what `nll` is measured in.
     """
 
     values: ClassVar[str]
@@ -204,6 +204,10 @@ class Likelihood(ABC):
     joint: ClassVar[bool] = False
     density: ClassVar[bool] = True
     outputs: int
+
+    @property
+    def unit(self) -> str:
+        return "nats"
 
     @property
     def size(self) -> int:

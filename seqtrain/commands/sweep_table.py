@@ -82,7 +82,9 @@ def draw(rows: list[Row], folder: Path, important: dict[str, float]) -> bool:
         "sweep by setting": sweep_plots.by_setting(settings, results, metric),
     }
     if Folder(folder).has(STUDY):
-        valued = [(row["number"], row["value"], row["status"] == "pruned") for row in rows if row["value"] is not None]
+        valued = [
+            (row["number"] + 1, row["value"], row["status"] == "pruned") for row in rows if row["value"] is not None
+        ]
         figures["sweep history"] = sweep_plots.history(valued, done[0].get("direction", "min"), metric)
     if important:
         figures["sweep importance"] = sweep_plots.importance(important)

@@ -228,7 +228,7 @@ class Trainer:
         point = {"step": progress.step, "seconds": round(progress.seconds, 1), "train_loss": train_loss, **scores}
         progress.curve.append(point)
         if not job.team.rank:
-            job.recorder.keep("curves", plots.curves(progress.curve, task.monitor))
+            job.recorder.keep("curves", plots.curves(progress.curve, task.monitor, task.spec.likelihood.unit))
         log.info("step %d  epoch %d  %s", progress.step, progress.epoch, line({"train loss": train_loss}))
         log.info("  valid  %s%s", line(scores), " *" if better else "")
         if not math.isfinite(value):

@@ -33,7 +33,7 @@ class Metric(NamedTuple):
 
 DATA = "unit of the data"
 METRICS = {  # a task with a metric of its own adds it here when it is imported
-    "loss": Metric("min", "nats per item"),
+    "loss": Metric("min", "per item"),  # in the unit of the likelihood
     "perplexity": Metric("min", "choices per item"),
     "bits_per_char": Metric("min", "bits per character"),
     "accuracy": Metric("max", "share"),

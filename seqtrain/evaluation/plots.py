@@ -62,10 +62,12 @@ def forecast(
     truth: np.ndarray,
     forecasts: Mapping[str, np.ndarray],
     name: str,
+    coverage: float,
     band: Sequence[np.ndarray] = (),
 ) -> Figure:
     """Draws the context (S,), the true values after it (T,) and the forecasts (T,) over the dates (S + T,). name: the
-    label of the axis. band: the ends (T,) of the intervals of the first forecast."""
+    label of the axis. band: the ends (T,) of the intervals of the first forecast. coverage: the share of values that
+    these are to hold."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     figure, axes = new(8.0, 3.0)
@@ -77,7 +79,7 @@ def forecast(
         marker = "." if len(future) == 1 else ""  # a line of one point cannot be seen
         axes.plot(future, values, color=f"C{i}", linestyle="-" if i == 0 else ":", marker=marker, label=label)
     if band:
-        axes.fill_between(future, *band, color="C0", alpha=0.2, linewidth=0, label="interval")
+        axes.fill_between(future, *band, color="C0", alpha=0.2, linewidth=0, label=f"{100 * coverage:g}% interval")
     axes.axvline(times[last], color="0.8", linewidth=1)
     locator = AutoDateLocator()
     axes.xaxis.set_major_locator(locator)
@@ -256,8 +258,9 @@ def tagged(sentences: Sequence[tuple[Sequence[str], Sequence[str], Sequence[str]
     return figure
 
 
-def curves(points: Sequence[Mapping[str, float]], monitor: str) -> Figure:
-    """Draws the loss and the monitor of training and validation over the steps. points: metrics of each evaluation."""
+def curves(points: Sequence[Mapping[str, float]], monitor: str, unit: str) -> Figure:
+    """Draws the loss and the monitor of training and validation over the steps. points: metrics of each evaluation.
+    unit: of the loss of an item."""
     names = list(dict.fromkeys(("loss", monitor)))
     figure, panels = new(4.5 * len(names), 3.0, len(names))
     for axes, name in zip(np.atleast_1d(panels), names, strict=True):
@@ -265,8 +268,9 @@ def curves(points: Sequence[Mapping[str, float]], monitor: str) -> Figure:
             with_key = [point for point in points if key in point]
             if with_key:
                 axes.plot([p["step"] for p in with_key], [p[key] for p in with_key], marker=".", label=label)
-        unit = f" ({METRICS[name].unit})" if name in METRICS else ""
-        axes.set(xlabel="step", ylabel=name.replace("_", " ") + unit)
+        measure = METRICS[name].unit if name in METRICS else ""
+        measure = f"{unit} {measure}" if name == "loss" else measure
+        axes.set(xlabel="step", ylabel=name.replace("_", " ") + (measure and f" ({measure})"))
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(color="0.9")
         axes.legend(frameon=False)

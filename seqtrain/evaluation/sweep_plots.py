@@ -97,8 +97,8 @@ def by_setting(settings: dict[str, list[str]], results: Sequence[float], metric:
 
 
 def history(jobs: Sequence[tuple[int, float, bool]], direction: str, metric: str) -> Figure:
-    """The course of a search: the result of each job, and the best one so far. jobs: number, result, and whether it was
-    pruned, which is then its last result. direction: "min" or "max"."""
+    """The course of a search: the result of each job, and the best one so far. jobs: number, from 1 on, result,
+    and whether it was pruned, which is then its last result. direction: "min" or "max"."""
     figure, axes = new(6.0, 3.2)
     for pruned, style in ((True, {"marker": "x", "color": "0.6"}), (False, {"marker": "o", "color": "C0"})):
         shown = [(number, result) for number, result, was_pruned in jobs if was_pruned == pruned]
@@ -108,6 +108,7 @@ def history(jobs: Sequence[tuple[int, float, bool]], direction: str, metric: str
     best = (np.maximum if direction == "max" else np.minimum).accumulate([result for _, result in done])
     axes.step([number for number, _ in done], best, where="post", color="black", linewidth=1, label="best so far")
     axes.set(xlabel="job", ylabel=metric)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(fontsize=8)
     return figure
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from seqtrain.config import UserError
 from seqtrain.contract import Batch, Likelihood, Output, by_row
 
-CRITERIA = ("mae", "mse", "huber")
+CRITERIA = {"mae": "absolute error", "mse": "squared error", "huber": "Huber error"}  # and what it is measured in
 
 
 @dataclass
@@ -29,6 +29,10 @@ class Point(Likelihood):
     def __post_init__(self) -> None:
         if self.criterion not in CRITERIA:
             raise UserError(f"a point forecast is trained by {', '.join(CRITERIA)}, not {self.criterion!r}")
+
+    @property
+    def unit(self) -> str:
+        return CRITERIA[self.criterion]
 
     def nll(self, output: Output, batch: Batch) -> Float[Tensor, " B"]:
         target = batch.real(batch.target)

@@ -33,6 +33,10 @@ class Quantiles(Likelihood):
             raise UserError(f"likelihood.levels={levels}: expected rising numbers between 0 and 1, 0.5 among them")
 
     @property
+    def unit(self) -> str:
+        return "pinball loss"
+
+    @property
     def size(self) -> int:
         return self.outputs * len(self.levels)
 

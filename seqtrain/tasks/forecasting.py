@@ -329,6 +329,7 @@ class Forecasting(Task):
                 true[i, :, 0],
                 {"model": made["prediction"][i, :, 0], label: naive[i, :, 0]},
                 examples.name(row),
+                self.interval,
                 [made[end][i, :, 0] for end in histories.ENDS if end in made],
             )
             for i, row in enumerate(rows.tolist())

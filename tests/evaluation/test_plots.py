@@ -59,7 +59,7 @@ def test_any_label_is_drawn_as_it_is_on_one_line(tmp_path: Path, caplog: pytest.
     recorder.keep("attention", plots.attention(HARD, HARD, counts))
     context = np.arange(3.0)
     times = np.arange(4).astype("datetime64[D]")
-    recorder.keep("forecast", plots.forecast(times, context, context[:1], {"model": context[:1]}, "$a_$ of x^$"))
+    recorder.keep("forecast", plots.forecast(times, context, context[:1], {"model": context[:1]}, "$a_$ of x^$", 0.9))
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
         "attention.png", "confusion-matrix.png", "forecast.png"
     }  # fmt: skip
@@ -122,9 +122,16 @@ def test_counts_are_brief():
 def test_a_forecast_stands_over_its_dates_and_joins_what_was_known():
     times = np.arange("2024-01-30", "2024-02-04", dtype="datetime64[D]")
     figure = plots.forecast(
-        times, np.array([1.0, np.nan, 3.0]), np.array([4.0, 5.0]), {"model": np.array([6.0, 7.0])}, "y"
+        times,
+        np.array([1.0, np.nan, 3.0]),
+        np.array([4.0, 5.0]),
+        {"model": np.array([6.0, 7.0])},
+        "y",
+        0.8,
+        (np.zeros(2), np.ones(2)),
     )
     _, truth, model = figure.axes[0].lines[:3]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["context", "truth", "model", "80% interval"]
     assert list(truth.get_xdata(orig=True)) == list(times[2:])
     assert list(truth.get_ydata()) == [3, 4, 5]
     assert list(model.get_xdata(orig=True)) == list(times[3:])
@@ -140,11 +147,12 @@ def test_long_texts_are_drawn_in_part():
 
 def test_curves_of_what_is_known(tmp_path: Path):
     points = [{"step": 2, "loss": 3.0, "bleu": 1.0}, {"step": 4, "loss": float("nan"), "train_loss": 2.0, "bleu": 2.0}]
-    loss, bleu = plots.curves(points, "bleu").axes
+    loss, bleu = plots.curves(points, "bleu", "nats").axes
     assert [(line.get_label(), len(line.get_xdata())) for line in loss.lines] == [("validation", 2), ("training", 1)]
     assert [(line.get_label(), list(line.get_ydata())) for line in bleu.lines] == [("validation", [1, 2])]
     assert [axes.get_ylabel() for axes in (loss, bleu)] == ["loss (nats per item)", "bleu (0 to 100)"]
-    assert len(plots.curves(points, "loss").axes) == 1
+    (alone,) = plots.curves(points, "loss", "absolute error").axes
+    assert alone.get_ylabel() == "loss (absolute error per item)"
 
 
 def test_a_figure_that_cannot_be_drawn_costs_nothing_else(tmp_path: Path, caplog: pytest.LogCaptureFixture):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from seqtrain.evaluation.sweep_plots import Scale, by_setting, parallel_coordinates, unit
+from seqtrain.evaluation.sweep_plots import Scale, by_setting, history, parallel_coordinates, unit
 
 
 def test_numbers_stand_by_their_size_and_words_at_even_distances():
@@ -40,3 +40,9 @@ def test_each_setting_has_a_panel_with_the_means_of_its_values():
     assert [panel.get_xlabel() for panel in panels] == ["seed", "backbone"]
     assert panels[1].get_lines()[1].get_ydata().tolist() == pytest.approx([0.25, 0.2])
     assert len(by_setting({"seed": ["1", "2"]}, [1, 2], "valid loss").axes) == 1
+
+
+def test_jobs_of_a_search_are_whole_numbers():
+    (axes,) = history([(1, 0.5, False), (2, 0.4, True), (3, 0.3, False)], "min", "valid loss").axes
+    low, high = axes.get_xlim()
+    assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [1, 2, 3]
