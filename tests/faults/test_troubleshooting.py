@@ -126,7 +126,9 @@ def full(at: int) -> Callable[[Path, Patch], None]:
 
         original = Folder.write
         patch.setattr(Folder, "write", write)
-        again = resume_command(place, {"name": "auto", "threads": None, "processes": 1})
+        again = resume_command(
+            place, {"name": "auto", "threads": None, "processes": 1, "shard": False, "gradients": "float32"}
+        )
         cli.exit_code(lambda: train(place, patch, trainer__max_steps=6, trainer__eval_every=3), again)
 
     return fault
