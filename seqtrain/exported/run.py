@@ -37,7 +37,11 @@ class Model:
     def __init__(self, folder):
         self.about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         self.source, self.target, self.search = (self.about[name] for name in ("source", "target", "search"))
-        self.programs = {file.stem: onnxruntime.InferenceSession(str(file)) for file in sorted(folder.glob("*.onnx"))}
+        options = onnxruntime.SessionOptions()
+        if hasattr(os, "sched_getaffinity"):  # else a thread for each core, also where fewer are granted: slow
+            options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        files = sorted(folder.glob("*.onnx"))
+        self.programs = {file.stem: onnxruntime.InferenceSession(str(file), options) for file in files}
         self.reads, self.writes = (
             Text(**side["text"]) if "text" in (side or {}) else None for side in (self.source, self.target)
         )
