@@ -34,12 +34,11 @@ BATCH = 64  # lines that are answered together
 class Model:
     """The exported programs, and what lines mean to them."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, threads=1):
         self.about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         self.source, self.target, self.search = (self.about[name] for name in ("source", "target", "search"))
         options = onnxruntime.SessionOptions()
-        if hasattr(os, "sched_getaffinity"):  # else a thread for each core, also where fewer are granted: slow
-            options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        options.intra_op_num_threads = threads
         files = sorted(folder.glob("*.onnx"))
         self.programs = {file.stem: onnxruntime.InferenceSession(str(file), options) for file in files}
         self.reads, self.writes = (
@@ -126,9 +125,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--beam", type=int, dest="beam_size", help="outputs kept at each step")
     parser.add_argument("--temperature", type=float, help="above 0: sample, the more freely the higher")
+    parser.add_argument("--threads", type=int, default=1, help="of onnxruntime; more than 1 is for large models")
     parser.add_argument("--jsonl", action="store_true", help="an object a line; labels with their probabilities")
     options = vars(parser.parse_args())
-    objects, model = options.pop("jsonl"), Model(HERE)
+    objects, model = options.pop("jsonl"), Model(HERE, options.pop("threads"))
     model.search.update({name: value for name, value in options.items() if value is not None})
     sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
