@@ -23,8 +23,9 @@ class Conv(Frontend):
     (Gulati et al. 2020, Conformer, arXiv:2005.08100): of n positions ceil(n / 2) are left by one.
 
     A single image (C, H, W) is cut into patches of 2 × 2 pixels, which are embedded; every layer but the first then
-    halves height and width in the same way, and a residual convolution lets each position see its neighbours. What is
-    left is a sequence of positions row by row (Xu et al. 2015, arXiv:1502.03044), or their mean, a single vector.
+    halves height and width in the same way, and a residual convolution lets each position see its neighbours. Behind
+    each of these the channels of a position are normalized (Ba et al. 2016, arXiv:1607.06450). What is left is a
+    sequence of positions row by row (Xu et al. 2015, arXiv:1502.03044), or their mean, a single vector.
     """
 
     shortens = True
@@ -51,6 +52,8 @@ class Conv(Frontend):
         self.layers = nn.ModuleList(kind(size, size, 3, stride=2, padding=1) for _ in range(layers))
         if self.image:
             self.neighbours = nn.Conv2d(size, size, 3, padding=1)
+            self.norms = nn.ModuleList(nn.LayerNorm(size) for _ in range(layers))
+            self.norm = nn.LayerNorm(size)
 
     @classmethod
     def refuse(cls, spec: Spec) -> str | None:
@@ -88,10 +91,10 @@ class Conv(Frontend):
         image = nn.functional.pad(image, (0, columns, 0, rows))
         patches = nn.functional.pixel_unshuffle(image, PATCH)  # (B, C * PATCH², H / PATCH, W / PATCH)
         grid = torch.relu(self.embed(patches.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
-        for layer in self.layers:
-            grid = torch.relu(layer(grid))
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            grid = norm(torch.relu(layer(grid)).movedim(1, -1)).movedim(-1, 1)
         grid = grid + torch.relu(self.neighbours(grid))
-        vectors = grid.flatten(2).transpose(1, 2)
+        vectors = self.norm(grid.movedim(1, -1)).flatten(1, 2)
         if self.one_vector:
             vectors = vectors.mean(1, keepdim=True)
         return self.dropout(vectors), torch.full((image.size(0),), vectors.size(1), device=image.device)
