@@ -16,7 +16,7 @@ BREAK, NONE = "-", "O"
 
 class Hyphenation(Source[Tagged]):
     """`Tagged` words: each letter is a token, whose tag says whether the word may be broken behind it. The language is
-    not told. Splits share no word; where languages break a word in unlike places, all of these are there."""
+    not told: a word of several languages is there once for each, with the breaks of each. Splits share no word."""
 
     kind = "tagged"
 
@@ -25,7 +25,7 @@ class Hyphenation(Source[Tagged]):
             from pyphen import LANGUAGES, Pyphen, language_fallback
         except ImportError:
             raise UserError("data=hyphenation needs pyphen: pip install 'seqtrain[hyphenation]'") from None
-        found: dict[str, dict[Tagged, None]] = {}
+        found: dict[str, list[Tagged]] = {}
         for language in languages:
             if language_fallback(language) is None:
                 raise UserError(f"data.languages: Pyphen knows no {language!r}, but {', '.join(sorted(LANGUAGES))}")
@@ -33,7 +33,7 @@ class Hyphenation(Source[Tagged]):
             for word in sorted(words(language)):
                 ends = {position - 1 for position in breaks.positions(word)}
                 tags = tuple(BREAK if i in ends else NONE for i in range(len(word)))
-                found.setdefault(word, {})[Tagged((tuple(word),), tags)] = None
+                found.setdefault(word, []).append(Tagged((tuple(word),), tags))
         order = sorted(found)
         random.Random(seed).shuffle(order)
         valid, test = (round(share * len(order)) for share in (valid_share, test_share))
