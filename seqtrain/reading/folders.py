@@ -12,6 +12,7 @@ from pathlib import Path
 from seqtrain.config import UserError
 from seqtrain.config.quoting import typed
 from seqtrain.reading.files import ending, searched_folder
+from seqtrain.reading.hub import hub_files, is_hub
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +21,9 @@ def find_files(places: str | list[str], setting: str, endings: Sequence[str] = (
     """The files of one or several places, in the order of their paths; of a folder, those with one of the endings."""
     names: list[str] = []
     for place in [places] if isinstance(places, str) else places:
+        if is_hub(place):
+            names += hub_files(place, setting, endings)
+            continue
         path = os.path.expanduser(place)
         if os.path.isdir(path):
             matches = [name for name in inside(path, "*") if ending(name) in endings]

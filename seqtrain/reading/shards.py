@@ -14,6 +14,7 @@ import numpy as np
 from seqtrain.config import UserError, expanded
 from seqtrain.reading.files import ending
 from seqtrain.reading.folders import find_files, is_pattern
+from seqtrain.reading.hub import hub_size, is_hub
 from seqtrain.reading.splits import Files, digest
 from seqtrain.reading.streams import Line, rows_of
 from seqtrain.reading.tables import ENDINGS, Columns, Rows, form_of
@@ -58,7 +59,8 @@ class Shards:
     @property
     def size(self) -> int:
         """Bytes of all files."""
-        return sum(os.path.getsize(expanded(name)) for names in self.names for name in names)
+        files = (name for names in self.names for name in names)
+        return sum(hub_size(name) if is_hub(name) else os.path.getsize(expanded(name)) for name in files)
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,11 @@ class Sharding:
 
 
 def is_sharded(place: str | list[str], endings: Sequence[str] = TABLES) -> bool:
-    """Whether a setting names shards: a pattern, a folder, or several files with one of these endings."""
+    """Whether a setting names shards: a pattern, a folder, several files with one of these endings,
+    or files of the hub."""
     places = [place] if isinstance(place, str) else place
     several = len(places) > 1 and all(ending(name) in endings for name in places)
-    return several or any(is_pattern(name) or os.path.isdir(expanded(name)) for name in places)
+    return several or any(is_hub(name) or is_pattern(name) or os.path.isdir(expanded(name)) for name in places)
 
 
 def find_shards(files: Files, columns: Columns, endings: Sequence[str]) -> tuple[Sequence[tuple[str, ...]], str]:

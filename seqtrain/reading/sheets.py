@@ -63,7 +63,7 @@ def read_arrow(data: bytes) -> DataFrame:
     import pandas as pd
     import pyarrow
 
-    table = pyarrow.Table.from_batches(arrow_batches(pyarrow.py_buffer(data))).to_pandas()
+    table = pyarrow.Table.from_batches(arrow_batches(pyarrow.BufferReader(data))).to_pandas()
     return table.set_axis(pd.RangeIndex(1, len(table) + 1))
 
 
@@ -75,6 +75,7 @@ def arrow_batches(source: Any) -> Iterator[Any]:
         file = pyarrow.ipc.open_file(source)
         batches = map(file.get_batch, range(file.num_record_batches))
     except pyarrow.ArrowInvalid:
+        source.seek(0)
         file = batches = pyarrow.ipc.open_stream(source)
     features = json.loads((file.schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
     classes = {name: value["names"] for name, value in features.items() if "names" in value}

@@ -13,6 +13,7 @@ import numpy as np
 from seqtrain.config import UserError
 from seqtrain.data.kinds import SPLITS, Series, Source, check_split
 from seqtrain.reading.files import check_encoding
+from seqtrain.reading.hub import fetched, is_hub
 from seqtrain.reading.tables import Rows
 from seqtrain.storage.cache import cached_arrays
 
@@ -120,7 +121,15 @@ class Files:
         """The records of the splits that have files. rows: of a file and the setting that names it. The others: see
         `scan`."""
         named = {split: name for split in SPLITS if (name := getattr(self, split)) is not None}
-        return {split: scan(rows(name, f"data.{split}"), make, cells, settings) for split, name in named.items()}
+        return {
+            split: scan(rows(local(name, split), f"data.{split}"), make, cells, settings)
+            for split, name in named.items()
+        }
+
+
+def local(name: Any, split: str) -> Any:
+    """The name of a split's file, fetched where it is one of the hub; that of training is streamed, in shards."""
+    return fetched(name, f"data.{split}") if split != "train" and isinstance(name, str) and is_hub(name) else name
 
 
 class Splits(Source[T]):

@@ -19,6 +19,7 @@ from typing import Any
 
 from seqtrain.config import UserError, expanded, in_brief
 from seqtrain.reading.files import MAX_RECORD
+from seqtrain.reading.hub import is_hub, open_hub
 from seqtrain.reading.rows import CSV_ERRORS, DELIMITERS, json_object
 from seqtrain.reading.samples import tar_rows
 from seqtrain.reading.sheets import SHEETS, arrow_batches, need_package, plain
@@ -69,12 +70,11 @@ def text_lines(name: str, encoding: str) -> Iterator[tuple[int, str]]:
         raise UserError(f"{name}: the file cannot be read ({error.strerror or error})") from None
 
 
-def opened(name: str) -> gzip.GzipFile | io.BufferedReader:
+@contextmanager
+def opened(name: str) -> Iterator[gzip.GzipFile | io.BufferedReader]:
     """A file, opened to be read in small parts, and decompressed if it is gzipped."""
-    path = expanded(name)
-    with path.open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.GzipFile(path) if zipped else path.open("rb")
+    with open_hub(name) if is_hub(name) else expanded(name).open("rb") as file:
+        yield gzip.GzipFile(fileobj=file) if file.peek(2)[:2] == b"\x1f\x8b" else file
 
 
 def full_lines(name: str, encoding: str) -> Iterator[tuple[int, str]]:
@@ -144,7 +144,8 @@ def parquet_rows(name: str, columns: Columns, start: int) -> Iterator[Line]:
     need_package("parquet", name)
     from pyarrow.parquet import ParquetFile
 
-    with raising_damaged(name, "parquet"), ParquetFile(expanded(name), buffer_size=BUFFER, pre_buffer=False) as file:
+    source = open_hub(name) if is_hub(name) else expanded(name)
+    with raising_damaged(name, "parquet"), ParquetFile(source, buffer_size=BUFFER, pre_buffer=False) as file:
         chosen = chosen_columns(file.schema_arrow.names, columns, name, "parquet")
         row, groups = 0, []
         for group in range(file.num_row_groups):
@@ -160,14 +161,18 @@ def parquet_rows(name: str, columns: Columns, start: int) -> Iterator[Line]:
 def arrow_rows(name: str, columns: Columns, start: int) -> Iterator[Line]:
     """The rows of an Arrow file, as Hugging Face's `datasets` writes them: mapped, not read as a whole."""
     need_package("arrow", name)
-    import pyarrow
-
-    with raising_damaged(name, "arrow"), pyarrow.memory_map(str(expanded(name))) as file:
+    with raising_damaged(name, "arrow"), arrow_file(name) as file:
         batches = arrow_batches(file)
         first = next(batches, None)
         if first is not None:
             chosen = chosen_columns(first.schema.names, columns, name, "arrow")
             yield from batch_rows(chain([first], batches), chosen, name, 0, start)
+
+
+def arrow_file(name: str) -> Any:
+    import pyarrow
+
+    return pyarrow.PythonFile(open_hub(name), "r") if is_hub(name) else pyarrow.memory_map(str(expanded(name)))
 
 
 @contextmanager

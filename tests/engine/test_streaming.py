@@ -1,6 +1,7 @@
 """A training on shards: each record once an epoch; interrupted, it goes on to the same bits, in one process or two."""
 
 import gzip
+import io
 import json
 import os
 import random
@@ -326,3 +327,44 @@ def test_a_process_without_a_shard_is_refused(capfd: pytest.CaptureFixture[str])
         UserError, match=r"device\.processes=2: each process reads shards of its own, and data\.train has 1"
     ):
         run(cfg, Path("run"))
+
+
+class Failing(io.FileIO):
+    """A file of the hub whose connection is lost after so many reads of all."""
+
+    left = 10**6
+
+    def read(self, size: int | None = -1) -> bytes:
+        Failing.left -= 1
+        if Failing.left < 0:
+            raise ConnectionError("lost")
+        return super().read(size)
+
+
+def test_shards_of_the_hub_go_on_where_the_network_failed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    fsspec = pytest.importorskip("fsspec")
+    from fsspec.implementations.dirfs import DirFileSystem
+
+    place = tmp_path / "datasets/own/set"
+    place.mkdir(parents=True)
+    for n in (0, 2, 4, 5, 7):
+        pandas.read_json(f"shards/{n}.jsonl.gz", lines=True).to_parquet(place / f"{n}.parquet", row_group_size=4)
+    folder = DirFileSystem(str(tmp_path), fsspec.filesystem("file"))
+    folder.open = lambda path, *_, **__: Failing(tmp_path / path)
+    monkeypatch.setattr("seqtrain.reading.hub.filesystem", lambda: folder)
+    monkeypatch.setattr("seqtrain.reading.hub.BLOCK", 256)
+    axes, settings = (
+        {"schedule": "plateau"},
+        HARD | {"data__train": "hf://datasets/own/set/*.parquet", "trainer__max_steps": 40},
+    )
+    train.train(start("whole", "translation", axes, **settings), Path("whole"))
+    cfg = start("cut", "translation", axes, **settings)
+    Failing.left = (10**6 - Failing.left) * 9 // 10
+    with pytest.raises(UserError, match=r"hf://datasets/own/set/\d\.parquet: the hub cannot be reached.+is kept at"):
+        train.train(cfg, Path("cut"))
+    Failing.left = 10**6
+    assert 0 < last("cut").training["progress"]["step"] < 40
+    train.train(cfg, Path("cut"), resume=True)
+    assert_equal(last("cut")._asdict(), last("whole")._asdict())
