@@ -183,10 +183,12 @@ def series_lines(name: str, form: str, encoding: str) -> Iterator[Block]:
         if form == "jsonl":
             lines = list(chain.from_iterable(found))
             table = bool(lines) and lines[0].lstrip().startswith("{")
-            found = iter([csv_lines(read_lines(lines, "jsonl")) if table else lines])
+            found = iter([csv_lines(read_lines(lines, "jsonl"))] if table else [lines] if lines else [])
     for lines in found:
         yield Block(lines, range(number, number + len(lines)), [{"input": line} for line in lines])
         number += len(lines)
+    if number == 1 and form not in ("text", "jsonl"):
+        raise UserError(f"input={name}: the file is empty")
 
 
 def csv_lines(table: Any) -> list[str]:

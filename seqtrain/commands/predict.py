@@ -52,7 +52,7 @@ def predict(cfg: Config, checkpoint: Path) -> None:
                 shown.update(len(block.texts))
     if cuts > SHOWN_CUTS:
         log.warning("%s inputs in all are longer than what is read", f"{cuts:,}")
-    if unfinished and not cfg["decode"]["temperature"]:  # samples of texts without an end are what was asked for
+    if unfinished and not (cfg["decode"]["temperature"] and task.spec.source is None):  # samples of a text without end
         log.warning(
             "outputs that were stopped before their end, at the bound of decode.max_length: %s", f"{unfinished:,}"
         )

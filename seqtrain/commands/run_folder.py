@@ -277,7 +277,9 @@ def swap(group: str, lines: list[str], config: DictConfig, schema: Schema, confi
     """Replaces a section of a run's configuration by another option. lines: the overrides of this section. Raises
     `UserError` where the mode does not allow that."""
     if group not in (swaps := MODES[mode].swaps):
-        raise UserError(f"{lines[0]}: a run keeps its {group}; with this folder only {' and '.join(swaps)} may change")
+        command = "resume" if mode == "train" else f"mode={mode}"
+        others = f"; {command} takes another {' or '.join(swaps)} alone" if swaps else ""
+        raise UserError(f"{lines[0]}: a run keeps its {group}{others}")
     composed = compose(configs, lines)
     config[group] = composed.config[group]
     schema.keys = {n: k for n, k in schema.keys.items() if not n.startswith(f"{group}.")}

@@ -13,7 +13,13 @@ from seqtrain.config.spelling import did_you_mean, near
 
 
 class UserError(Exception):
-    """A mistake in the configuration, the data, a path or a checkpoint. The message takes one to a few lines."""
+    """A mistake in the configuration, the data, a path or a checkpoint. The message takes one to a few lines.
+
+    problem: the message. cure: its end where that names settings, which some commands do not have."""
+
+    def __init__(self, problem: str = "", cure: str = ""):
+        super().__init__(problem + cure)
+        self.problem, self.cure = problem, cure
 
 
 class LineError(UserError):

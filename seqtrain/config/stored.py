@@ -65,7 +65,7 @@ def read_stored(folder: Path, configs: Configs) -> tuple[DictConfig, Schema]:
         if axis in OPTIONAL and axis not in config:
             continue
         if not isinstance(section, dict):
-            raise UserError(f"{axis}: this section is missing in {file}")
+            raise UserError(f"{file}: the section {axis} is missing; is the file cut off?")
         target = section.get("_target_")
         options = configs.options(axis)
         entries = [entry for option in options for entry in entries_if_of_class(target, axis, option, configs)]

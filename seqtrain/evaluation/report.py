@@ -19,6 +19,7 @@ from seqtrain.codecs.signal import Signal
 from seqtrain.codecs.text import UNKNOWN
 from seqtrain.contract import Codec
 from seqtrain.data.kinds import Layout, Series
+from seqtrain.reading.frequency import in_words
 from seqtrain.reading.splits import Records, group_hash
 from seqtrain.reading.timestamps import local, write
 
@@ -315,7 +316,7 @@ def time_series(
     figures: dict[str, Any] = {}
     lines = [
         f"{len({series.name for series in every}):,} series of {', '.join(layout.targets)}, "
-        f"one row every {layout.frequency}, a season of {period}{covariates}"
+        f"one row every {in_words(layout.frequency or '')}, a season of {period}{covariates}"
     ]
     for split, part in records.items():
         missing = np.isnan(np.concatenate([series.values[series.begin :] for series in part]))

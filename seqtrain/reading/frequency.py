@@ -18,6 +18,13 @@ from seqtrain.data.kinds import FORWARD
 from seqtrain.reading.timestamps import Column, DatetimeIndex, plain_form
 
 BY_MONTHS = ("MS", "ME", "BMS", "BME")  # the first or last (business) day of each month
+UNITS = {
+    **dict.fromkeys(("YS", "YE"), "year"),
+    **dict.fromkeys(("QS", "QE"), "quarter"),
+    **dict.fromkeys((*BY_MONTHS, "month"), "month"),
+    **{"SMS": "half month", "SME": "half month", "W": "week", "D": "day", "B": "business day", "step": "step"},
+    **{"h": "hour", "min": "minute", "s": "second", "ms": "millisecond", "us": "microsecond", "ns": "nanosecond"},
+}
 USUAL_STEPS = ("s", "10s", "min", "5min", "15min", "30min", "h", "6h", "D", "7D", "30D", "365D")
 
 
@@ -94,6 +101,15 @@ def months_since(times: Column, start: Any) -> np.ndarray:
     return (12 * (times.dt.year - start.year) + times.dt.month - start.month).to_numpy()
 
 
+def in_words(frequency: str) -> str:
+    """A frequency for messages: month (MS), 15 minutes (15min)."""
+    match = re.match(r"(\d*)(\w+)", frequency)
+    unit = UNITS.get(match[2]) if match else None
+    if match is None or unit is None:
+        return frequency
+    return f"{unit} ({frequency})" if match[1] in ("", "1") else f"{match[1]} {unit}s ({frequency})"
+
+
 def with_count(count: int, unit: str) -> str:
     """Returns a frequency such as 15min; h for one hour."""
     return unit if count == 1 else f"{count}{unit}"
@@ -121,9 +137,9 @@ def grid(times: Column, frequency: str, written: Column) -> DatetimeIndex:
     if off.any():
         row = int(off.argmax())
         raise UserError(
-            f"{times.index[row]}: {written.iloc[row]} lies between the steps of {frequency} that begin at "
-            f"{written.iloc[0]}, as do {off.sum():,} of {len(times):,} dates; round the dates, or name their step: "
-            f"data.frequency=STEP{cure}"
+            f"{times.index[row]}: {written.iloc[row]} lies between the steps, one row every {in_words(frequency)} from "
+            f"{written.iloc[0]} on, as do {off.sum():,} of {len(times):,} dates; round the dates",
+            f", or name their step: data.frequency=STEP{cure}",
         )
     return dates
 
@@ -141,6 +157,7 @@ def check_size(times: Column, frequency: str, setting: str, cure: str = "") -> N
     if size > 20 * len(times) + 1000:
         first, last = (f"{time:{plain_form(times)}}" for time in times.iloc[[0, -1]])
         raise UserError(
-            f"{times.index[0]}: from {first} to {last} there are {size + 1:,} steps of {frequency}, and only "
-            f"{len(times):,} rows; check these two dates, or name the step: {setting}=STEP{cure}"
+            f"{times.index[0]}: one row every {in_words(frequency)} makes {size + 1:,} from {first} to {last}, and "
+            f"there are {len(times):,}; check these two dates",
+            f", or name the step: {setting}=STEP{cure}",
         )

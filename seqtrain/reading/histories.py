@@ -84,7 +84,12 @@ def from_table(lines: Sequence[str], context: int, horizon: int, names: Sequence
     The history ends at the last row with a value; rows after it hold the covariates that are known ahead. names: the
     series that the model was trained on.
     """
-    histories = to_series([read_lines(lines)], layout, "input")
+    try:
+        histories = to_series([read_lines(lines)], layout, "input")
+    except UserError as error:
+        if not error.cure:
+            raise
+        raise UserError(f"{error.problem}; a table to forecast is written as that of the training was") from None
     if layout.id is None:
         histories = [series._replace(name=names[0]) for series in histories]
     return [cut_to_window(series, context, horizon, names) for series in histories]

@@ -12,7 +12,7 @@ import numpy as np
 from seqtrain.config import UserError
 from seqtrain.config.spelling import did_you_mean, near
 from seqtrain.data.kinds import MARKS, Layout, Reading, Series
-from seqtrain.reading.frequency import check_size, find_frequency, grid
+from seqtrain.reading.frequency import check_size, find_frequency, grid, in_words
 from seqtrain.reading.sheets import DataFrame
 from seqtrain.reading.timestamps import MISSING, Column, DatetimeIndex, plain_form, read, to_regular_clock, write
 
@@ -59,7 +59,7 @@ def to_series(parts: Sequence[DataFrame], layout: Layout, where: str) -> list[Se
     frequency = reading.every or layout.frequency
     if frequency is None:
         frequency = find_frequency(list(dates.values()), layout.date_format, where)
-        log.info("%s: one row every %s", where, frequency)
+        log.info("%s: one row every %s", where, in_words(frequency))
     layout = layout._replace(frequency=frequency)
     grids = {name: grid(group, frequency, as_written.iloc[rows[name]]) for name, group in dates.items()}
     warn_of_gaps(dates, grids, layout, where)
@@ -189,7 +189,7 @@ def to_numbers(column: Column, reading: Reading, where: str) -> Column:
         more = f" ({wrong.sum():,} cells of this column are not)" if wrong.sum() > 1 else ""
         settings = next((value for pattern, value in CURES.items() if re.fullmatch(pattern, text[place])), None)
         cure = f"; {settings} reads it" if settings else ""
-        raise UserError(f"{place}: {column.name} is {text[place][:40]!r}, which is not a number{more}{cure}")
+        raise UserError(f"{place}: {column.name} is {text[place][:40]!r}, which is not a number{more}", cure)
     if not known.any():
         raise UserError(f"{where}: the column {column.name} holds no number at all; leave it out")
     return numbers
@@ -224,7 +224,7 @@ def check_repeated(times: Column, written: Column, ids: Column) -> None:
             cures.append(", or, where the clocks went back, the zone: data.timezone=NAME, such as Europe/Berlin")
         more = ", …" if len(repeated) > 3 else ""
         raise UserError(
-            f"{len(repeated):,} date(s) come twice: {', '.join(dates)}{more}; keep one row a date{''.join(cures)}"
+            f"{len(repeated):,} date(s) come twice: {', '.join(dates)}{more}; keep one row a date", "".join(cures)
         )
 
 

@@ -87,7 +87,7 @@ def read(column: Column, form: str | None) -> Times:
             raise UserError(f"{place}: {column.name} is empty; write the date, or leave the row out")
         expected = f"of the form {form}" if form else "such as 2024-01-31 or 2024-01-31 17:00"
         cure = "" if form else find_cure(text)
-        raise UserError(f"{place}: {column.name} is {str(column[place])[:40]!r}, which is not a date {expected}{cure}")
+        raise UserError(f"{place}: {column.name} is {str(column[place])[:40]!r}, which is not a date {expected}", cure)
     return times
 
 

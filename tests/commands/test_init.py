@@ -213,7 +213,7 @@ HOSTILE = {
     "a link": (link, "there is no whole checkpoint"),
     "a model of another size": (lambda run: config(run, "hidden_size: 8 ", "hidden_size: 10 "), "is of shape"),
     "a model without end": (lambda run: config(run, "hidden_size: 8 ", "hidden_size: 900000 "), "larger model than"),
-    "a list of settings": (lambda run: config(run, "model:", "models:"), "model: this section is missing"),
+    "a list of settings": (lambda run: config(run, "model:", "models:"), "the section model is missing"),
 }
 
 

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -97,6 +98,37 @@ def test_an_empty_line_has_an_empty_answer(task: str, runs: dict[str, Path], tmp
     (answer,) = predict(runs, task, line.encode(), tmp_path)
     assert predict(runs, task, f"\n{line}\n\n \t\n{line}\n\n".encode(), tmp_path) == ["", answer, "", "", answer, ""]
     assert predict(runs, task, b"\n\n", tmp_path) == ["", ""]
+
+
+@pytest.mark.parametrize("task", ["sentiment", "forecasting"])
+def test_without_lines_there_is_no_answer_and_a_table_has_a_header(task: str, runs: dict[str, Path], tmp_path: Path):
+    for name in ("in.txt", "in.jsonl"):
+        assert predict(runs, task, b"", tmp_path, name=name) == []
+    for name in ("in.csv", "in.tsv"):
+        with pytest.raises(UserError, match=r"input=.*: the file is empty"):
+            predict(runs, task, b"", tmp_path, name=name)
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        (["2024-01-06,400", "2024-01-13,400,5"], None),
+        ([f"{7 * i % 28 + 1:02}/01/2024,400" for i in range(8)], "which is not a date such as .*"),
+        (["2024-01-06,400"] * 8, "7 date.s. come twice: .*; keep one row a date"),
+        (["2024-01-06,400", "2024-01-08,400"] * 2, None),
+        ([f"2024-01-{6 + 7 * i % 21},'4,5'" for i in range(3)], None),
+    ],
+)
+def test_the_cure_of_a_table_to_forecast_is_no_setting_of_other_data(
+    rows: list[str], problem: str | None, runs: dict[str, Path], tmp_path: Path
+):
+    """The embedded series has no setting of how a table is read."""
+    text = "\n".join(["date,co2", *rows]).encode()
+    with pytest.raises(UserError) as error:
+        predict(runs, "forecasting", text, tmp_path, name="in.csv")
+    assert "data." not in str(error.value)
+    if problem:
+        assert re.search(f"{problem}; a table to forecast is written as that of the training was", str(error.value))
 
 
 def test_strange_lines(runs: dict[str, Path], tmp_path: Path):

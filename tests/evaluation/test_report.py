@@ -158,7 +158,7 @@ def test_series_in_a_few_lines():
         {"train": train, "valid": [make("a", 30, begin=20), make("b", 22, begin=20)]}, 5, 3, 7, "abc"
     )
     assert lines == [
-        "3 series of sales, one row every D, a season of 7; known ahead: holiday",
+        "3 series of sales, one row every day (D), a season of 7; known ahead: holiday",
         "train: 2024-01-01 to 2024-01-20, 33 steps, 13 windows, 12.12% missing, the longest gap 3 steps",
         "train: 2 series (b, c) too short for a window of 5 + 3 steps; task.context=3 would take all",
         "valid: 2024-01-21 to 2024-01-30, 12 steps, 8 windows, nothing missing",

@@ -265,7 +265,7 @@ FAULTS: dict[str, tuple[bool, Callable[[Path, Patch], object]]] = {  # whether i
     "a link; links inside": (True, lambda place, patch: linked(place)),
     "not a regular file": (True, lambda place, patch: pipe(place)),
     "is of this class": (True, configured("seqtrain.tasks.classification.Classification", "seqtrain.cli.main")),
-    "this section is missing": (True, configured("task:", "tusk:")),
+    "is missing; is the file cut off?": (True, configured("task:", "tusk:")),
     "could not be saved": (False, full(1)),
     "when that is mended": (False, full(2)),
     "the folder cannot be written": (True, lock_nothing),
