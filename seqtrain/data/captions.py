@@ -11,7 +11,9 @@ import numpy as np
 
 from seqtrain.config import expanded
 from seqtrain.data.kinds import Described, Keyed, Pair, Pictured, Source
+from seqtrain.reading.manifests import Manifests, names_archives
 from seqtrain.reading.pictures import read_picture
+from seqtrain.reading.shards import Sharding
 from seqtrain.reading.splits import Files, Splits
 from seqtrain.reading.tables import Columns, Rows, open_table
 
@@ -20,12 +22,16 @@ class CaptionedPictures(Source[Pictured]):
     """`Pictured`s of a table of picture files and captions; a picture with several captions stands in several rows.
 
     Without files of their own, validation and test are `valid_share` and `test_share` of the pictures of the training
-    file, chosen by `seed`. Every picture is opened once before training begins.
+    file, chosen by `seed`. Every picture is opened once before training begins. Or of tar archives: see
+    `ArchivedPictures`.
     """
 
     kind = "pictures"
 
-    def __init__(self, files: Files, picture: str | int, caption: str | int, folder: str | None):
+    def __init__(self, files: Files, picture: str | int, caption: str | int, folder: str | None, sharding: Sharding):
+        if names_archives(files.train):
+            self.splits = ArchivedPictures(files, {"picture": picture, "caption": caption}, sharding).splits
+            return
         self.splits = {}
         columns: Columns = {"data.picture": picture, "data.caption": caption}
         for split, (captions, key) in by_source(files, columns, "picture or caption").items():
@@ -35,6 +41,13 @@ class CaptionedPictures(Source[Pictured]):
                 read_picture(path, f"data.{split}")
             content = hashlib.sha256(b"".join(hashlib.sha256(Path(path).read_bytes()).digest() for path in paths))
             self.splits[split] = Keyed(map(Pictured, paths, captions.values()), f"{key} {content.hexdigest()}")
+
+
+class ArchivedPictures(Manifests[Pictured]):
+    """`Pictured`s of tar archives: each sample is a picture with a caption."""
+
+    kind = "pictures"
+    record = staticmethod(lambda picture, caption: Pictured(picture, (caption,)))
 
 
 class CaptionedAttributes(Source[Described]):

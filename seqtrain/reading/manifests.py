@@ -59,6 +59,11 @@ def open_manifest(name: Any, setting: str, columns: Columns, files: Files, shard
     return open_table(name, setting, columns, files.format, files.encoding), expanded(name).parent
 
 
+def names_archives(train: Any) -> bool:
+    """Whether data.train names a tar archive, or shards."""
+    return is_sharded(train, (TAR,)) or ending(train) == TAR
+
+
 def kept(settings: tuple[object, ...], records: Records[T]) -> Sequence[T]:
     """Records of which what is made is kept in the cache, under the content of the files: to read sounds or pictures
     costs much, however few there are. Those of shards are left as they are."""

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from seqtrain.config import UserError, build
-from seqtrain.data.kinds import Recording
+from seqtrain.data.kinds import Pictured, Recording
 from seqtrain.reading.archives import find_member
+from seqtrain.reading.pictures import read_picture
 from seqtrain.reading.shards import head_of
 from seqtrain.reading.sounds import read_sound
 from seqtrain.reading.streams import rows_of
@@ -95,6 +96,24 @@ def test_an_archive_is_split_and_many_are_shards() -> None:
     assert alone.read("test").key != many.read("test").key
     with pytest.raises(UserError, match=r"add data\.valid=FILE data\.test=FILE"):
         recordings(train="shards")
+
+
+def test_a_picture_in_an_archive_has_its_caption() -> None:
+    image = pytest.importorskip("PIL.Image")
+    made = io.BytesIO()
+    image.new("RGB", (2, 3), (9, 8, 7)).save(made, "PNG")
+    named = {"a.png": made.getvalue(), "a.txt": b"a cat\n", "b.png": made.getvalue(), "b.json": b'{"caption": "a dog"}'}
+    for name in ("0", "1", "valid", "test"):
+        archive(f"{'shards/' if name.isdigit() else ''}{name}.tar", named)
+    target, shares = "seqtrain.data.captions.CaptionedPictures", {"valid_share": 0.5, "test_share": 0.5}
+    files = {"train": "shards/*.tar", "valid": "valid.tar", "test": "test.tar", "format": None, "encoding": "utf-8"}
+    columns = {"picture": "picture", "caption": "caption", "folder": None, "fit_records": 4, "buffer": 2, "seed": 1}
+    data = build({"_target_": target, **files, **shares, **columns}, trust=False)
+    assert [*data.read("test")] == [Pictured("test.tar/a.png", ("a cat",)), Pictured("test.tar/b.png", ("a dog",))]
+    head = head_of(data.read("train"))
+    assert head is not None
+    assert sorted(record.picture for record in data.read("train"))[0] == "shards/0.tar/a.png"
+    assert read_picture("test.tar/b.png").tolist() == [[[9, 8, 7]] * 2] * 3
 
 
 def test_what_is_wrong_with_an_archive_is_told() -> None:
