@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from seqtrain.commands import launcher, modes, run_folder, sweep, sweep_table, sweeper
 from seqtrain.commands.inherited import inherited
-from seqtrain.config import UserError, compose, expanded, sources
+from seqtrain.config import UserError, compose, expanded, in_brief, sources
 from seqtrain.config.quoting import in_hydra, resume_command
 from seqtrain.config.schema import conform
 from seqtrain.config.spelling import did_you_mean, near
@@ -140,15 +140,23 @@ def read_arguments(argv: list[str]) -> argparse.Namespace:
 def call_hydra(args: argparse.Namespace, overrides: list[str], configs: sources.Configs) -> int:
     """Calls hydra.main with these flags and overrides as its command line; Hydra calls `job` for each training."""
     import hydra
+    from hydra.errors import HydraException
 
     names = ("cfg", "config_dir", "hydra_help", "info", "multirun", "package", "resolve", "shell_completion")
     given = {name.replace("_", "-"): vars(args)[name] for name in names if vars(args)[name]}
     flags = [f"--{name}" if value is True else f"--{name}={value}" for name, value in given.items()]
     saved = sys.argv
     sys.argv = [sys.argv[0], *flags, *overrides]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # it raises what it would print
     logging.raiseExceptions = False  # a closed standard output must not stop a training
     try:
         hydra.main(version_base="1.3", config_path=str(configs.root.absolute()), config_name=configs.name)(job)()
+    except HydraException as error:
+        raise UserError(str(error)) from error
+    except Exception as error:
+        if type(error).__name__ != "FailedJobError":  # of submitit, which need not be installed
+            raise
+        raise UserError(f"the cluster does not take the jobs: {in_brief(error, 300)}") from None
     finally:
         sys.argv = saved
     return 0

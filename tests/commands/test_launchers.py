@@ -74,6 +74,17 @@ def test_a_launcher_runs_a_search(launcher: str, tmp_path: Path) -> None:
     assert re.search(r"^optimizer\.lr +accuracy +seconds +status +run$", told(tmp_path), re.MULTILINE)
 
 
+def test_what_a_cluster_refuses_is_told_in_a_line(tmp_path: Path, slurm: None) -> None:
+    refusing = tmp_path / "bin" / "sbatch"
+    refusing.write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: gpu' >&2\nexit 1\n")
+    words = ["-m", "hydra/launcher=submitit_slurm", "model=many_to_one,seq2seq", *TINY]
+    with command(words, tmp_path) as process:
+        assert process.wait(240) == 2
+    last = told(tmp_path).splitlines()[-1]
+    assert last == "seqtrain: the cluster does not take the jobs: sbatch: error: invalid partition specified: gpu"
+    assert "Traceback" not in told(tmp_path)
+
+
 def test_a_grid_whose_job_fails_ends_in_1_and_goes_on_with_our_launcher(tmp_path: Path) -> None:
     words = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "model=many_to_one,seq2seq", *TINY]
     with command(words, tmp_path) as process:
