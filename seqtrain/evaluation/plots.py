@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Mapping, Sequence
-from itertools import islice, zip_longest
+from itertools import chain, islice, zip_longest
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
@@ -279,7 +279,7 @@ def curves(points: Sequence[Mapping[str, float]], monitor: str, unit: str) -> Fi
 
 def captioned(pictures: Sequence[np.ndarray], captions: Sequence[str]) -> Figure:
     """Pictures (H, W, 3) with what is said of each below it, four in a row."""
-    return panels(pictures, ["\n".join(wrap(text, 28)) for text in captions], 4, 2.4)
+    return panels(pictures, [wrap(text, 34) for text in captions], 4, 2.4)
 
 
 def looks(picture: np.ndarray, words: Sequence[str], weights: np.ndarray) -> Figure:
@@ -290,19 +290,22 @@ def looks(picture: np.ndarray, words: Sequence[str], weights: np.ndarray) -> Fig
     scale = -(-max(picture.shape) // side)
     shades = np.kron(grids / grids.max((1, 2), keepdims=True), np.ones((scale, scale)))
     shades = shades[:, : picture.shape[0], : picture.shape[1], None]
-    return panels([(picture * (0.25 + 0.75 * shade)).astype(np.uint8) for shade in shades], words, 8, 1.2)
+    return panels(
+        [(picture * (0.25 + 0.75 * shade)).astype(np.uint8) for shade in shades], [[word] for word in words], 8, 1.2
+    )
 
 
-def panels(pictures: Sequence[np.ndarray], titles: Sequence[str], across: int, side: float) -> Figure:
-    """Pictures in rows, each with its title below. side: of a picture, in inches."""
-    titles, style = legible(titles)
-    rows = -(-len(pictures) // across)
-    figure, axes = new(side * across, (side + 0.5) * rows, rows * across, rows)
+def panels(pictures: Sequence[np.ndarray], titles: Sequence[Sequence[str]], across: int, side: float) -> Figure:
+    """Pictures in rows, each with the lines of its title below. side: of a picture, in inches."""
+    texts, style = legible([*chain.from_iterable(titles)])
+    lines, rows = iter(texts), -(-len(pictures) // across)
+    height = side + 0.3 + 0.14 * max(map(len, titles))
+    figure, axes = new(side * across, height * rows, rows * across, rows)
     for place, picture, title in zip_longest(np.ravel(axes), pictures, titles):
         place.set_axis_off()
         if picture is not None:
             place.imshow(picture)
-            place.set_title(title, y=-0.05, va="top", fontsize=8, **style)
+            place.set_title("\n".join(islice(lines, len(title))), y=-0.05, va="top", fontsize=8, **style)
     return figure
 
 

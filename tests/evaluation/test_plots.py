@@ -166,3 +166,12 @@ def test_a_figure_that_cannot_be_drawn_costs_nothing_else(tmp_path: Path, caplog
     assert recorder.writer
     assert not (tmp_path / "figures").exists()
     recorder.close()
+
+
+def test_a_long_caption_is_drawn_in_lines() -> None:
+    text = "a large yellow triangle, a large white triangle, a small white square and a small blue circle"
+    figure = plots.captioned([np.zeros((8, 8, 3), np.uint8)] * 2, [text, "two"])
+    titles = [axes.get_title() for axes in figure.axes[:2]]
+    assert titles[0].replace("\n", " ") == text
+    assert max(map(len, titles[0].split("\n"))) <= 34
+    assert titles[1] == "two"
