@@ -26,11 +26,11 @@ def kept(run: Path) -> dict[str, Any]:
     """Reads it; empty where there is none, as in an older run. Of other weights than the best ones, as after a resumed
     training that was interrupted, it is of no use, which is logged."""
     files, best = Folder(run), Checkpoints(run).named("best")
-    if not files.has(FILE):
-        return {}
     try:
         content = json.loads(files.read(FILE, LARGEST))
         checkpoint, learned = content["checkpoint"], dict(content["learned"])
+    except FileNotFoundError:
+        return {}
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise UserError(f"{run / FILE}: damaged ({error}); without this file answers are not calibrated") from None
     if checkpoint != best:
