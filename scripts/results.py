@@ -347,7 +347,7 @@ def keep(name: str, run: int, folder: Path) -> None:
     found = {key: metrics[key] for key in ("valid", "test", "baselines", "parameters", "data", "versions", "curve")}
     loaded = load(folder)
     found["baselines"] |= row.others(loaded.source.read("test"))
-    found["interval"] = interval(loaded, row)
+    found["interval"] = interval(loaded, row, found["test"][row.metrics[0]])
     found["test"] |= row.beside(loaded)
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     found |= {"speed": metrics["speed"] | {"threads": torch.get_num_threads()}, "config": config}
@@ -356,8 +356,9 @@ def keep(name: str, run: int, folder: Path) -> None:
     file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
-def interval(loaded: Any, row: Row) -> list[float]:
-    """The 95% bootstrap interval of the first metric over the test examples (Efron 1979; Koehn 2004)."""
+def interval(loaded: Any, row: Row, reached: float) -> list[float] | None:
+    """The 95% bootstrap interval of the first metric over the test examples (Efron 1979; Koehn 2004). None where the
+    examples by themselves do not give the figure that was reached, as where a state is carried from one to the next."""
     from seqtrain.contract import Batching
     from seqtrain.engine.evaluate import evaluate
     from seqtrain.engine.loader import Loader
@@ -369,6 +370,8 @@ def interval(loaded: Any, row: Row) -> list[float]:
     for rows in loader.plan(0):
         one = type(loader)(loader.examples, lambda epoch, rows=rows: [rows])
         parts.append(evaluate(loaded.model, loaded.task, one, loaded.decoder, loaded.device))
+    if not np.isclose(loaded.task.score(metrics.joined(parts))[row.metrics[0]], reached, rtol=0.01):
+        return None
     random, scores = np.random.default_rng(0), []
     for _ in range(RESAMPLES):
         totals = metrics.joined(parts[part] for part in random.integers(len(parts), size=len(parts)))
@@ -397,7 +400,11 @@ def page() -> str:
 
 def section(name: str, row: Row, runs: list[dict[str, Any]]) -> str:
     first = row.metrics[0]
-    low, high = runs[0]["interval"]
+    if runs[0]["interval"]:
+        low, high = map(number, runs[0]["interval"])
+        within = f", interval {low} to {high}"
+    else:
+        within = ""
     ours = [("**seqtrain**", *(spread([run["test"][metric] for run in runs]) for metric in row.metrics), "")]
     simple = {
         kind: scores for kind, scores in runs[0]["baselines"].items() if any(metric in scores for metric in row.metrics)
@@ -414,8 +421,8 @@ def section(name: str, row: Row, runs: list[dict[str, Any]]) -> str:
         f"    seqtrain {' '.join([f'experiment={row.experiment}', *row.overrides, *(row.each or ('seed=0',))[:1]])}",
         row.protocol,
         table(("", *row.metrics, "source"), [*ours, *baselines, *published]),
-        f"{count}; {first} of the first {number(runs[0]['test'][first])}, interval {number(low)} to "
-        f"{number(high)}; on validation {spread([run['valid'].get(first) for run in runs])}. "
+        f"{count}; {first} of the first {number(runs[0]['test'][first])}{within}; on "
+        f"validation {spread([run['valid'].get(first) for run in runs])}. "
         f"{runs[0]['parameters']:,} parameters; {mean(seconds) / 60:.0f} minutes of training with "
         f"{runs[0]['speed']['threads']} thread(s) of a CPU, "
         f"{mean(run['speed']['items_per_s'] for run in runs):,.0f} target items a second. "
