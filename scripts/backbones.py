@@ -67,7 +67,7 @@ def train(task: str, backbone: str) -> None:
             words = [f"resume={folder}"]
         subprocess.run([sys.executable, "-m", "seqtrain", *words], cwd=ROOT, check=True)
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    found = {key: metrics[key] for key in ("valid", "test", "baselines", "parameters", "speed", "data", "versions")}
+    found = {key: metrics[key] for key in ("valid", "test", "baselines", "parameters", "data", "versions")}
     file = KEPT / task / f"{backbone}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -388,7 +388,8 @@ def page() -> str:
         "# Results",
         "Written by `make results` from the files in `results/`, each a finished run: its configuration, the hash of "
         "its data, its curve, figures and time. Settings were chosen by validation; each run reads the test split "
-        "once, at its end. ± is the standard deviation over seeds; the interval is the 95% bootstrap over test "
+        "once, at its end. Minutes and items a second hold whatever else the machine did, so they are no "
+        "measure of speed. ± is the standard deviation over seeds; the interval is the 95% bootstrap over test "
         f"examples ({RESAMPLES:,} resamples) of the first seed.",
     ]
     for name, row in ROWS.items():

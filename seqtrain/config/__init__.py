@@ -4,6 +4,8 @@ import importlib
 import inspect
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,17 @@ class UserError(Exception):
     def __init__(self, problem: str = "", cure: str = ""):
         super().__init__(problem + cure)
         self.problem, self.cure = problem, cure
+
+
+@contextmanager
+def retold(tell: Callable[[Exception], str]) -> Iterator[None]:
+    """Raises what a library raises, which may be any kind of exception, as a `UserError`. tell: makes its message."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(tell(error)) from None
 
 
 class LineError(UserError):

@@ -10,7 +10,7 @@ import numpy as np
 from seqtrain.config import UserError, in_brief
 from seqtrain.config.spelling import did_you_mean, near
 from seqtrain.data.kinds import Labelled
-from seqtrain.reading.shards import Sharding, is_sharded
+from seqtrain.reading.shards import Sharding, are_shards
 from seqtrain.reading.splits import Files, Records, Splits
 from seqtrain.reading.tables import Rows, open_table
 
@@ -30,7 +30,7 @@ class LabelledTexts(Splits[Labelled]):
         columns, settings = {"data.text": text, "data.label": label}, ("labelled", text, label, files.format)
 
         def rows(name: Any, setting: str) -> Rows:
-            if setting == "data.train" and is_sharded(name):
+            if setting == "data.train" and are_shards(name):
                 return sharding.open(files, columns)
             return open_table(name, setting, columns, files.format, files.encoding)
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from seqtrain.config import UserError, in_brief
+from seqtrain.config import UserError, in_brief, retold
 from seqtrain.config.spelling import did_you_mean, near
 from seqtrain.reading.archives import TAR
 from seqtrain.reading.files import ending
@@ -123,15 +123,9 @@ class Remote(io.RawIOBase):
         return len(data)
 
 
-@contextmanager
-def raising(name: str, label: str) -> Iterator[None]:
-    """Raises what the hub or the way to it says, which may be any kind of exception, as a `UserError`."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"{label}: {problem(name, error)}") from None
+def raising(name: str, label: str) -> AbstractContextManager[None]:
+    """Raises what the hub or the way to it says as a `UserError`."""
+    return retold(lambda error: f"{label}: {problem(name, error)}")
 
 
 def problem(name: str, error: Exception) -> str:

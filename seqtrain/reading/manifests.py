@@ -12,7 +12,7 @@ from seqtrain.data.kinds import SPLITS, Keyed
 from seqtrain.reading.archives import TAR
 from seqtrain.reading.files import ending, hash_of
 from seqtrain.reading.samples import Samples
-from seqtrain.reading.shards import Head, Sharding, is_sharded
+from seqtrain.reading.shards import Head, Sharding, are_shards
 from seqtrain.reading.splits import Files, Records, Splits, digest, scan
 from seqtrain.reading.tables import Columns, Rows, open_table
 
@@ -52,7 +52,7 @@ class Manifests(Splits[T]):
 
 def open_manifest(name: Any, setting: str, columns: Columns, files: Files, sharding: Sharding) -> tuple[Rows, Path]:
     """The rows of a split, and the folder of the files that they name."""
-    if setting == "data.train" and is_sharded(name, (TAR,)):
+    if setting == "data.train" and are_shards(name, (TAR,)):
         return sharding.open(files, columns, (TAR,)), Path()
     if ending(name) == TAR:
         return Samples(name, setting, columns), Path()
@@ -61,7 +61,7 @@ def open_manifest(name: Any, setting: str, columns: Columns, files: Files, shard
 
 def names_archives(train: Any) -> bool:
     """Whether data.train names a tar archive, or shards."""
-    return is_sharded(train, (TAR,)) or ending(train) == TAR
+    return are_shards(train, (TAR,)) or ending(train) == TAR
 
 
 def kept(settings: tuple[object, ...], records: Records[T]) -> Sequence[T]:

@@ -88,6 +88,11 @@ def is_sharded(place: str | list[str], endings: Sequence[str] = TABLES) -> bool:
     return several or any(is_hub(name) or is_pattern(name) or os.path.isdir(expanded(name)) for name in places)
 
 
+def are_shards(place: str | list[str], endings: Sequence[str] = TABLES) -> bool:
+    """The same, for data of which no files are read side by side: every list names shards."""
+    return isinstance(place, list) or is_sharded(place, endings)
+
+
 def find_shards(files: Files, columns: Columns, endings: Sequence[str]) -> tuple[Sequence[tuple[str, ...]], str]:
     """The files of each shard, and their form, "txt" for plain text. Two patterns or folders of plain text name
     parallel files where there are two columns. Raises `UserError` where there are none, or of two forms."""

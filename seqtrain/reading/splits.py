@@ -110,6 +110,8 @@ class Files:
 
     def __post_init__(self) -> None:
         check_encoding(self.encoding)
+        if isinstance(self.train, list) and len(self.train) == 1:
+            object.__setattr__(self, "train", self.train[0])
 
     @property
     def shares(self) -> dict[str, float]:

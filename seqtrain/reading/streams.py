@@ -12,12 +12,12 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import chain, count, islice, zip_longest
 from typing import Any
 
-from seqtrain.config import UserError, expanded, in_brief
+from seqtrain.config import UserError, expanded, in_brief, retold
 from seqtrain.reading.files import MAX_RECORD
 from seqtrain.reading.hub import is_hub, open_hub
 from seqtrain.reading.rows import CSV_ERRORS, DELIMITERS, json_object
@@ -175,18 +175,14 @@ def arrow_file(name: str) -> Any:
     return pyarrow.PythonFile(open_hub(name), "r") if is_hub(name) else pyarrow.memory_map(str(expanded(name)))
 
 
-@contextmanager
-def raising_damaged(name: str, form: str) -> Iterator[None]:
-    """Raises what the library says of a damaged file, which may be any kind of exception, as a `UserError`."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
+def raising_damaged(name: str, form: str) -> AbstractContextManager[None]:
+    """Raises what the library says of a damaged file as a `UserError`."""
+
+    def tell(error: Exception) -> str:
         problem = f"{type(error).__name__}: {in_brief(error)}"
-        raise UserError(
-            f"{name}: this is not a complete {SHEETS[form]} ({problem}); fetch it again, or leave it out"
-        ) from None
+        return f"{name}: this is not a complete {SHEETS[form]} ({problem}); fetch it again, or leave it out"
+
+    return retold(tell)
 
 
 def chosen_columns(header: list[str], columns: Columns, name: str, form: str) -> list[str]:

@@ -96,6 +96,9 @@ def test_an_archive_is_split_and_many_are_shards() -> None:
     assert alone.read("test").key != many.read("test").key
     with pytest.raises(UserError, match=r"add data\.valid=FILE data\.test=FILE"):
         recordings(train="shards")
+    assert len(recordings(train=["shards/0.tar"]).read("train")) == 6
+    with pytest.raises(UserError, match=r"b\.csv: expected shards that end in one of \.tar"):
+        recordings(train=["a.csv", "b.csv"], valid="shards/0.tar", test="shards/1.tar")
 
 
 def test_a_picture_in_an_archive_has_its_caption() -> None:
